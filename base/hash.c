@@ -1,0 +1,53 @@
+// Hashes: thin names over xxHash. See hash.h.
+#include "base/hash.h"
+
+#include <xxhash.h>
+
+uint64_t base_hash_bytes(struct base_span bytes, uint64_t seed)
+{
+    return XXH3_64bits_withSeed(bytes.data, bytes.size, seed);
+}
+
+uint64_t base_hash_slot_salt(const char *slot_name)
+{
+    return base_hash_bytes(base_span_string(slot_name), 0);
+}
+
+uint64_t base_hash_slot_bytes(uint64_t salt, struct base_span value)
+{
+    return base_hash_bytes(value, salt);
+}
+
+uint64_t base_hash_slot_integer(uint64_t salt, int64_t value)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++) {
+        bytes[i] = (uint8_t)((uint64_t)value >> (8 * i));
+    }
+    return base_hash_bytes(base_span_make(bytes, sizeof bytes), salt);
+}
+
+// The state itself is xxHash's; the wrapper type keeps its header out of ours.
+struct base_hasher *base_hasher_new(void)
+{
+    XXH3_state_t *state = XXH3_createState();
+    if (state) {
+        XXH3_64bits_reset(state);
+    }
+    return (struct base_hasher *)state;
+}
+
+void base_hasher_update(struct base_hasher *hasher, const void *data, size_t size)
+{
+    XXH3_64bits_update((XXH3_state_t *)hasher, data, size);
+}
+
+uint64_t base_hasher_digest(const struct base_hasher *hasher)
+{
+    return XXH3_64bits_digest((const XXH3_state_t *)hasher);
+}
+
+void base_hasher_free(struct base_hasher *hasher)
+{
+    XXH3_freeState((XXH3_state_t *)hasher);
+}

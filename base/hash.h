@@ -1,0 +1,26 @@
+// Hashes (XXH3, 64 bits) and the key of a categorical value: the one place that says which bytes are hashed.
+#ifndef BASE_HASH_H
+#define BASE_HASH_H
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+uint64_t base_hash_bytes(struct base_span bytes, uint64_t seed);
+
+// The salt of a slot: XXH3 of its name, seed 0.
+uint64_t base_hash_slot_salt(const char *slot_name);
+
+// The 64-bit key of a slot's value: XXH3 of the value's canonical bytes, seeded with the slot's salt.
+// Canonical bytes: of a string, bytes, fixed or enum (its symbol) the bytes themselves; of an integer, of a
+// boolean (0 or 1) and of a bucket number eight bytes, little-endian two's complement.
+uint64_t base_hash_slot_bytes(uint64_t salt, struct base_span value);
+uint64_t base_hash_slot_integer(uint64_t salt, int64_t value);
+
+// A running hash over several pieces, equal to that of their concatenation. Thread: the caller's.
+struct base_hasher *base_hasher_new(void);
+void base_hasher_update(struct base_hasher *hasher, const void *data, size_t size);
+uint64_t base_hasher_digest(const struct base_hasher *hasher);
+void base_hasher_free(struct base_hasher *hasher);
+
+#endif

@@ -1,0 +1,31 @@
+// The Kafka source: one consumer, partitions assigned by hand, one queue a partition. See source.h.
+#ifndef CONSUMER_KAFKA_H
+#define CONSUMER_KAFKA_H
+
+#include "consumer/source.h"
+
+enum { CONSUMER_KAFKA_PROPERTIES_MAX = 64 };
+
+struct consumer_kafka_config {
+    const char *bootstrap;
+    uint32_t ranks;
+    const char *topics[CONSUMER_TOPICS_MAX]; // [ranks]
+    // Passed to librdkafka as they are; those that would break what we promise are refused by name.
+    const char *property_names[CONSUMER_KAFKA_PROPERTIES_MAX];
+    const char *property_values[CONSUMER_KAFKA_PROPERTIES_MAX];
+    uint32_t properties;
+    // First offset of each partition: [ranks * lanes], rank-major; NULL: `start` for all.
+    const int64_t *offsets;
+    int64_t start;       // CONSUMER_OFFSET_EARLIEST or _LATEST
+    const int64_t *ends; // bounded: [ranks * lanes], stop before these offsets; NULL: unbounded
+    bool bounded_now;    // bounded: stop at the ends as they are when the source opens
+    uint32_t memory_mb;  // bound on the bytes that librdkafka holds, all partitions together
+    int timeout_ms;      // for the metadata at the start
+};
+
+// Connects, checks that all topics exist with equal partition counts (the error names topics and counts) and
+// starts fetching. NULL on failure. Close with source->operations->close.
+struct consumer_source *consumer_kafka_open(const struct consumer_kafka_config *config,
+                                            struct base_error *error);
+
+#endif

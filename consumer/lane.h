@@ -1,0 +1,100 @@
+// A lane: partition p of every topic together. Orders its events by effective time, joins them, and emits
+// samples when event time says so. A lane is a discrete-event simulation whose only clock is its own time.
+//
+// The caller (ingest) pushes events as they are read, partition by partition in offset order, and runs the
+// lane up to a time that the watermark has passed. Nothing a lane emits depends on when or in what portions
+// it was called. All rules: docs/join.md. Thread: one at a time; lanes share nothing.
+#ifndef CONSUMER_LANE_H
+#define CONSUMER_LANE_H
+
+#include "base/error.h"
+#include "base/sample.h"
+#include "consumer/event.h"
+
+#define CONSUMER_TIME_MIN INT64_MIN // a watermark before the first record
+#define CONSUMER_TIME_MAX INT64_MAX // a watermark after the last (--finish)
+
+// An action: a stage of the funnel, or a side action that hangs on a stage.
+struct consumer_action_config {
+    const char *name; // "click"
+    uint32_t
+        parent; // the rank it follows: rank - 1 for a stage of the funnel; a stage's rank for a side action
+    bool side;  // starts no stage of its own
+    bool last_touch; // join by consumer_event.touch; else by impression_id
+    int64_t wait;    // ms, 0 <= wait <= window
+    int64_t window;  // ms
+};
+
+struct consumer_lane_config {
+    uint32_t lane;
+    const char *directory;                                     // of the lane's journey logs; made if missing
+    uint32_t ranks;                                            // topics: 1 + actions
+    struct consumer_action_config action[CONSUMER_TOPICS_MAX]; // [rank]; [0] is not used
+    int64_t allowed_lateness[CONSUMER_TOPICS_MAX];             // ms, by rank
+    int64_t dedupe[CONSUMER_TOPICS_MAX];                       // ms, by rank
+    int64_t orphan_timeout;                                    // ms
+    uint64_t orphan_max;                                       // orphans a lane; 0: no bound
+    double keep_negatives;                                     // r: the share of N0 that is kept; 1 keeps all
+    uint64_t segment_bytes;                                    // of a journey log's segment
+    bool train_final; // F3 takes a place in minibatches (some loss uses it)
+};
+
+// Monotonic counters of a lane. Per rank where an array.
+struct consumer_lane_counters {
+    uint64_t events[CONSUMER_TOPICS_MAX];         // handled, duplicates included
+    uint64_t late[CONSUMER_TOPICS_MAX];           // event time strictly below the partition's watermark
+    uint64_t duplicate[CONSUMER_TOPICS_MAX];      // the id was remembered
+    uint64_t joined[CONSUMER_TOPICS_MAX];         // entered their stage (impressions: all handled)
+    uint64_t second[CONSUMER_TOPICS_MAX];         // its parent has such an action already
+    uint64_t beyond[CONSUMER_TOPICS_MAX];         // outside the window
+    uint64_t negative_delay[CONSUMER_TOPICS_MAX]; // joined by id before its parent's event time
+    uint64_t orphaned[CONSUMER_TOPICS_MAX];       // began to wait
+    uint64_t expired[CONSUMER_TOPICS_MAX];        // waited in vain
+    uint64_t evicted[CONSUMER_TOPICS_MAX];        // pushed out by orphan_max
+    uint64_t no_reference[CONSUMER_TOPICS_MAX];   // null reference or touch field
+    uint64_t samples[BASE_KINDS];                 // emitted
+    uint64_t not_kept;                            // N0 dropped by the hash
+};
+
+// What the lane holds now, for metrics and `freshet check`.
+struct consumer_lane_usage {
+    uint64_t pending;  // events read and not yet handled
+    uint64_t journeys; // living records of all stages
+    uint64_t orphans;
+    uint64_t remembered;  // ids of the dedupe set
+    uint64_t index_bytes; // memory of indexes, orphans, dedupe set
+    uint64_t log_bytes;   // disk of the journey logs
+};
+
+struct consumer_lane;
+
+struct consumer_lane *consumer_lane_new(const struct consumer_lane_config *config, struct base_error *error);
+void consumer_lane_free(struct consumer_lane *lane);
+
+// Takes one event of the lane in its partition's offset order; copies what it borrows. Sets its effective
+// time from the partition's watermark as it stood, then raises that watermark.
+int consumer_lane_push(struct consumer_lane *lane, const struct consumer_event *event,
+                       struct base_error *error);
+// Raises a partition's watermark (idle, or CONSUMER_TIME_MAX after its last record); lower is no change.
+void consumer_lane_raise(struct consumer_lane *lane, uint32_t rank, int64_t watermark);
+int64_t consumer_lane_partition_watermark(const struct consumer_lane *lane, uint32_t rank);
+// The least of its partitions' watermarks.
+int64_t consumer_lane_watermark(const struct consumer_lane *lane);
+// The time of the earliest thing still to be handled (a pending event or a due cursor); CONSUMER_TIME_MAX:
+// none.
+int64_t consumer_lane_next_time(const struct consumer_lane *lane);
+
+// Receives a sample; what it borrows is valid until the next consumer_lane_run of this lane. -1 stops the
+// run.
+typedef int consumer_sample_sink(void *context, const struct base_sample *sample, struct base_error *error);
+
+// Handles everything with a time <= until, in order. The caller has made sure that the lane's watermark is
+// strictly above `until`. Errors: the journey log (BASE_EIO, BASE_ELIMIT), the sink's. After an error the
+// lane can only be freed.
+int consumer_lane_run(struct consumer_lane *lane, int64_t until, consumer_sample_sink *sink, void *context,
+                      struct base_error *error);
+
+const struct consumer_lane_counters *consumer_lane_counters(const struct consumer_lane *lane);
+struct consumer_lane_usage consumer_lane_usage(const struct consumer_lane *lane);
+
+#endif

@@ -1,0 +1,18 @@
+// The commands of `freshet`: one function each, in daemon/command_<name>.c; the table is in freshet_main.c.
+//
+// argv[0] is the command's name. The return value is the exit status: 0 done, 1 failed (one sentence went to
+// standard error), 2 wrong usage. Results go to standard output, everything else to standard error.
+#ifndef DAEMON_COMMAND_H
+#define DAEMON_COMMAND_H
+
+typedef int daemon_command(int argc, char **argv);
+
+int daemon_command_check(int argc, char **argv);
+int daemon_command_generate(int argc, char **argv);
+int daemon_command_replay(int argc, char **argv);
+int daemon_command_score(int argc, char **argv);
+int daemon_command_demo(int argc, char **argv);
+int daemon_command_versions(int argc, char **argv);
+int daemon_command_bench(int argc, char **argv);
+
+#endif

@@ -1,0 +1,72 @@
+// The publisher: turns snapshots of the model into versions in Redis. schemas/publication.md is the contract.
+//
+//   snapshot -> chunks (chunk.c) -> SET .. EX, pipelined (redis.c) -> manifest (manifest.c) -> the script
+//   moves head if epoch and predecessor fit -> XADD of the announcement -> superseded keys get an expiry
+//
+// Keys carry the version, so that nothing is ever overwritten: a crash before the move leaves garbage that
+// expires, and a publisher with an older epoch can never move the head.
+#ifndef PUBLISHER_PUBLISHER_H
+#define PUBLISHER_PUBLISHER_H
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "trainer/snapshot.h"
+
+enum {
+    PUBLISHER_CHUNK_BYTES = 256 * 1024, // most bytes of a chunk
+    PUBLISHER_PIPELINE_BYTES = 4 << 20, // most bytes sent before replies are read
+    PUBLISHER_DELTAS_MAX = 512,         // deltas upon a base; then a base
+};
+
+struct publisher_redis_config {
+    const char *host; // NULL: use `socket`
+    uint16_t port;
+    const char *socket;          // path of a unix socket
+    const char *user, *password; // AUTH, or NULL
+    uint32_t database;
+    int timeout_ms; // for connecting and for each reply
+};
+
+struct publisher_config {
+    struct publisher_redis_config redis;
+    const char *model;              // name: prefix of all keys, hash-tagged
+    const char *descriptor;         // canonical JSON
+    bool half;                      // vectors as fp16
+    int64_t garbage_ttl_s;          // expiry of what is not yet or no longer referenced
+    double base_ratio;              // deltas' rows beyond this share of the base's ask for a base (1/3)
+    const struct base_clock *clock; // NULL: the system's
+};
+
+struct publisher_version {
+    uint64_t epoch;
+    uint64_t number;
+};
+
+struct publisher;
+
+// Makes the object; connects lazily. Errors: a configuration that cannot be.
+struct publisher *publisher_new(const struct publisher_config *config, struct base_error *error);
+void publisher_free(struct publisher *publisher);
+
+// Connects, checks the server (maxmemory-policy must be noeviction, else the error says so), reads head and
+// takes the epoch: max(Redis', min_epoch) + 1. Retriable errors: call again.
+int publisher_start(struct publisher *publisher, uint64_t min_epoch, struct base_error *error);
+
+// True if the next publication has to be full (first of this process, deltas outgrew the base, lost chunks,
+// another server or role).
+bool publisher_wants_full(const struct publisher *publisher);
+
+struct publisher_result {
+    struct publisher_version version;
+    uint64_t rows, tombstones, chunks, bytes;
+    int64_t duration_ns;
+};
+
+// Publishes one snapshot. `metrics` is a JSON object for the manifest, or NULL. After an unknown reply it
+// reads head to learn what happened, so that 0 means "head is ours" and -1 "head did not move". Errors:
+// BASE_ENETWORK (retriable; the snapshot's rows must count as changed again), BASE_ECONFLICT (fatal: a newer
+// epoch has taken over), BASE_EREFUSED (Redis refuses the write: out of memory, read only; retriable).
+int publisher_publish(struct publisher *publisher, const struct trainer_snapshot *snapshot,
+                      const char *metrics, struct publisher_result *result, struct base_error *error);
+
+#endif

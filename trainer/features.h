@@ -1,0 +1,46 @@
+// Features: from the columns of an impression (base/columns.h) to the network's input x.
+//
+// x of a sample = the pooled vectors of all slots in the order of the configuration, then the numeric inputs,
+// then zeros up to a multiple of 16.
+#ifndef TRAINER_FEATURES_H
+#define TRAINER_FEATURES_H
+
+#include "base/columns.h"
+#include "base/error.h"
+#include "trainer/table.h"
+
+enum { TRAINER_BOUNDARIES_MAX = 256 };
+
+enum trainer_pooling { TRAINER_POOLING_SUM, TRAINER_POOLING_MEAN };
+
+struct trainer_slot_config {
+    struct trainer_table_slot_config row; // name, dimension, admission, expiry
+    enum trainer_pooling pooling;
+    bool bucketised; // from a numeric column: key = base_hash_slot_integer(salt, number of boundaries <=
+                     // value); NaN: no key
+    uint32_t column;                         // categorical column; bucketised: numeric column
+    uint32_t boundaries;                     // bucketised
+    double boundary[TRAINER_BOUNDARIES_MAX]; // ascending
+};
+
+// A plain numeric input: ((log1p ? sign(v) * log1p(|v|) : v) - mean) / deviation; NaN gives 0.
+struct trainer_numeric_config {
+    const char *name;
+    uint32_t column;
+    bool log1p;
+    double mean;      // 0 if not standardised
+    double deviation; // 1 if not standardised; > 0
+};
+
+struct trainer_features_config {
+    struct base_columns_layout layout;
+    uint32_t slots;
+    struct trainer_slot_config *slot; // [slots]
+    uint32_t numerics;
+    struct trainer_numeric_config *numeric; // [numerics]
+};
+
+// Width of x.
+uint32_t trainer_features_width(const struct trainer_features_config *config);
+
+#endif

@@ -1,0 +1,94 @@
+// The dense network: x -> body -> towers -> logits, forward and backward. Knows nothing of slots or losses.
+//
+// One slab of floats holds every dense tensor; the table of {name, shape, offset} describes it. A step is
+//   forward(x) -> logits; backward(dlogits) -> every delta and dx; finite? -> apply (w -= rate * gradient),
+// so that a minibatch that is not finite can be set aside before a weight has moved: all deltas use the
+// weights of the forward pass, and the update folds into the weight-gradient GEMM.
+#ifndef TRAINER_NETWORK_H
+#define TRAINER_NETWORK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/sample.h"
+#include "trainer/workers.h"
+
+enum {
+    TRAINER_LEVELS_MAX = 8,   // extraction levels of PLE
+    TRAINER_LAYERS_MAX = 8,   // layers of an expert or a tower
+    TRAINER_EXPERTS_MAX = 32, // experts a group (a task's own, or the shared ones)
+    TRAINER_WIDTH_MAX = 8192,
+    TRAINER_WIDTH_STEP = 16, // every width is a multiple of it
+    TRAINER_BATCH_MAX = 4096,
+    TRAINER_TENSOR_NAME_MAX = 64,
+};
+
+struct trainer_level_config {
+    uint32_t widths[TRAINER_LAYERS_MAX]; // of every expert's layers; ReLU after each, the last included
+    uint32_t layers;
+    uint32_t per_task; // experts of each task's own
+    uint32_t shared;   // shared experts
+};
+
+struct trainer_network_config {
+    uint32_t inputs; // width of x
+    uint32_t tasks;  // logits
+    uint32_t levels; // PLE; 1 is CGC
+    struct trainer_level_config level[TRAINER_LEVELS_MAX];
+    uint32_t tower_widths[TRAINER_LAYERS_MAX]; // hidden layers of each tower, ReLU; then one linear output
+    uint32_t tower_layers;
+    uint32_t batch; // most samples of a minibatch
+    uint64_t seed;
+};
+
+// A tensor of the slab. Row-major; weights are in x out. Biases have rows 1.
+struct trainer_tensor {
+    char name[TRAINER_TENSOR_NAME_MAX]; // "level0.task1.expert0.layer0.weight"
+    uint32_t rows, columns;
+    size_t offset; // in floats, a multiple of 16
+};
+
+struct trainer_network;
+
+// Weights start from base_random (a key of their own for every tensor): He-normal for layers with ReLU, zero
+// biases. With `training` false no buffers for the backward pass are made. `workers` is borrowed and must
+// outlive the network. Errors: BASE_EINVAL names the setting.
+struct trainer_network *trainer_network_new(const struct trainer_network_config *config, bool training,
+                                            struct trainer_workers *workers, struct base_error *error);
+void trainer_network_free(struct trainer_network *network);
+
+// A forward-only network with buffers of its own over the slab of `owner`, which must outlive it: one a thread that
+// scores. The slab must not change during a forward pass.
+struct trainer_network *trainer_network_share(const struct trainer_network *owner, struct trainer_workers *workers,
+                                              struct base_error *error);
+
+// The slab, [trainer_network_size] floats, and its table. Writable between steps.
+float *trainer_network_slab(struct trainer_network *network);
+size_t trainer_network_size(const struct trainer_network *network); // floats, padding (always zero) included
+const struct trainer_tensor *trainer_network_tensors(const struct trainer_network *network, uint32_t *count);
+
+// x: [n x inputs] row-major, 64-byte aligned; logits: [n x tasks]. n <= batch. A row's logits depend neither
+// on n nor on the other rows nor on the number of workers (with the core types of docs/determinism.md).
+void trainer_network_forward(struct trainer_network *network, const float *x, uint32_t n, float *logits);
+
+// After forward with the same x. dlogits: [n x tasks], gradient of the summed loss; dx: [n x inputs], its
+// gradient by x. Computes every layer's delta; changes no weight.
+void trainer_network_backward(struct trainer_network *network, const float *x, const float *dlogits,
+                              uint32_t n, float *dx);
+
+// True if applying cannot make a weight non-finite: every activation, delta and dx is finite and below a
+// bound that the sums keep.
+bool trainer_network_finite(const struct trainer_network *network, const float *dx, uint32_t n);
+
+// After backward: slab -= rate * gradient. Folded into the GEMMs; no gradient is stored.
+void trainer_network_apply(struct trainer_network *network, const float *x, uint32_t n, float rate);
+// After backward: gradient [size] = the summed loss' gradient by the slab. For tests and later optimisers.
+void trainer_network_gradient(struct trainer_network *network, const float *x, uint32_t n, float *gradient);
+
+// Floating-point operations of the GEMMs of one example: forward, and forward + backward + weight gradients.
+double trainer_network_flop_forward(const struct trainer_network_config *config);
+double trainer_network_flop_step(const struct trainer_network_config *config);
+
+#endif
