@@ -16,14 +16,15 @@ enum trainer_pooling { TRAINER_POOLING_SUM, TRAINER_POOLING_MEAN };
 struct trainer_slot_config {
     struct trainer_table_slot_config row; // name, dimension, admission, expiry
     enum trainer_pooling pooling;
-    bool bucketised; // from a numeric column: key = base_hash_slot_integer(salt, number of boundaries <=
-                     // value); NaN: no key
-    uint32_t column;                         // categorical column; bucketised: numeric column
-    uint32_t boundaries;                     // bucketised
+    bool bucketised;     // from a numeric column: key = base_hash_slot_integer(salt, number of boundaries <=
+                         // value); NaN: no key
+    uint32_t column;     // categorical column; bucketised: numeric column
+    uint32_t boundaries; // bucketised
     double boundary[TRAINER_BOUNDARIES_MAX]; // ascending
 };
 
-// A plain numeric input: ((log1p ? sign(v) * log1p(|v|) : v) - mean) / deviation; NaN gives 0.
+// A plain numeric input: ((log1p ? sign(v) * log1p(|v|) : v) - mean) / deviation, computed in double
+// precision and rounded to float; what is not finite then (NaN: null or absent) gives 0.
 struct trainer_numeric_config {
     const char *name;
     uint32_t column;
@@ -42,5 +43,14 @@ struct trainer_features_config {
 
 // Width of x.
 uint32_t trainer_features_width(const struct trainer_features_config *config);
+
+// Whether the configuration can be. Errors: BASE_EINVAL names the slot or numeric input and the setting.
+// Rows' own settings are trainer_table_new's to check.
+int trainer_features_check(const struct trainer_features_config *config, struct base_error *error);
+
+// A copy with names and arrays of its own; trainer_features_config_clear frees what it owns.
+void trainer_features_config_copy(struct trainer_features_config *copy,
+                                  const struct trainer_features_config *config);
+void trainer_features_config_clear(struct trainer_features_config *config);
 
 #endif

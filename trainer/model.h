@@ -28,7 +28,8 @@ struct trainer_model_config {
 
 struct trainer_model;
 
-// Copies the configuration. `training` false makes a reader's model: no gradients, rows come from outside.
+// Copies the configuration. `training` false makes a reader's model: no gradients, rows come from outside;
+// admission, expiry, rates and loss weights are not read. Errors: BASE_EINVAL names the setting.
 struct trainer_model *trainer_model_new(const struct trainer_model_config *config, bool training,
                                         struct base_error *error);
 void trainer_model_free(struct trainer_model *model);
@@ -43,20 +44,21 @@ struct trainer_step {
     bool set_aside;             // not finite: nothing was changed
 };
 
-// Trains on a minibatch (count <= batch). A loss or gradient that is not finite changes nothing and sets
-// step->set_aside. Errors: columns that do not fit the layout (BASE_EFORMAT), only from a defect or a bad
-// file.
+// Trains on a minibatch (1 <= count <= batch) of samples that train and whose mask is not empty. Occurrences
+// are counted at the latest due time in it, so that rows may be admitted. A loss or gradient that is not
+// finite moves no weight and sets step->set_aside. Errors: columns that do not fit the layout (BASE_EFORMAT),
+// only from a defect or a bad file.
 int trainer_model_step(struct trainer_model *model, const struct base_minibatch *minibatch,
                        struct trainer_step *step, struct base_error *error);
 
-// Scores n impressions: columns[i] are their columns. Outputs [n x tasks], either may be NULL. Bit for bit
-// what trainer_model_step would have predicted from the same weights. Not reentrant: uses the model's
-// buffers.
+// Scores n impressions (any number): columns[i] are their columns. Outputs [n x tasks], either may be NULL.
+// Bit for bit what trainer_model_step would have predicted from the same weights. Not reentrant: uses the
+// model's buffers.
 int trainer_model_predict(struct trainer_model *model, const struct base_span *columns, uint32_t n,
                           float *conditional, float *products, struct base_error *error);
 
-// A scorer: buffers of one thread over the weights of a model, which must outlive it. While it predicts, the model
-// must not change (the reader library's lock sees to that).
+// A scorer: buffers of one thread over the weights of a model, which must outlive it. While it predicts, the
+// model must not change (the reader library's lock sees to that).
 struct trainer_scorer;
 struct trainer_scorer *trainer_scorer_new(const struct trainer_model *model, struct base_error *error);
 void trainer_scorer_free(struct trainer_scorer *scorer);
@@ -64,19 +66,28 @@ void trainer_scorer_free(struct trainer_scorer *scorer);
 int trainer_scorer_predict(struct trainer_scorer *scorer, const struct base_span *columns, uint32_t n,
                            float *conditional, float *products, struct base_error *error);
 
-// The end of a tick: expiry of rows by event time.
+// The end of a tick: expiry of rows by event time. Call it for every tick that had samples, and for others as
+// wished.
 void trainer_model_tick(struct trainer_model *model, int64_t tick_end_ms);
 
-// Copies what a publication at this moment needs; full or changed since the last settled one. At most one is
-// outstanding. The caller frees it with trainer_snapshot_free after settling.
+// Copies what a publication at this moment needs; full or changed since the last settled one. It is full too
+// if there is nothing yet to build a delta on (snapshot->full says so). At most one is outstanding. The
+// caller frees it with trainer_snapshot_free after settling.
 struct trainer_snapshot *trainer_model_snapshot(struct trainer_model *model, int64_t tick, bool full);
 // The outstanding snapshot was published (its rows are released) or not (they count as changed again).
 void trainer_model_settle(struct trainer_model *model, const struct trainer_snapshot *snapshot,
                           bool published);
 
-// XXH3 over dense slab and rows: the weight hash that replay prints.
+// XXH3 over dense slab, rows and out-of-vocabulary rows: the weight hash that replay prints. Not cheap: it
+// reads all rows.
 uint64_t trainer_model_hash(const struct trainer_model *model);
 uint64_t trainer_model_examples(const struct trainer_model *model);
+
+// The dense tensors as snapshots name them: the network's, then one "oov.<slot>" a slot, offsets counted
+// through.
+const struct trainer_tensor *trainer_model_tensors(const struct trainer_model *model, uint32_t *count);
+// Where tensor `number` of them lies, [rows x columns] contiguous; a reader writes it before it scores.
+float *trainer_model_tensor(struct trainer_model *model, uint32_t number);
 
 // The parts, for readers and tests.
 struct trainer_network *trainer_model_network(struct trainer_model *model);

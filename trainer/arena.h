@@ -1,0 +1,56 @@
+// An arena: the rows of one dimension, in chunks that never move, so that a row's address is stable.
+//
+// A row's vector and what is known about it lie apart: vectors stay whole cache lines, and expiry walks the
+// narrow part only. Chunks are whole huge pages; freed rows are used again, the last one freed first.
+#ifndef TRAINER_ARENA_H
+#define TRAINER_ARENA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { TRAINER_ARENA_CHUNK = 2 << 20 }; // bytes of a chunk's vectors, or the next power of two of rows above
+#define TRAINER_ROW_NONE UINT32_MAX     // no row
+
+struct trainer_meta {
+    uint64_t key;
+    int64_t last_seen; // event time, ms
+    uint32_t next;     // the next row of the expiry bucket or of the free list
+    uint32_t count;    // occurrences, saturating
+    uint16_t slot;
+    uint8_t used;
+    uint8_t changed; // it is in its slot's list of changed rows
+};
+
+struct trainer_arena {
+    uint32_t dimension;
+    uint32_t shift; // a chunk has 1 << shift rows
+    uint32_t rows;  // rows ever made; those free included
+    uint32_t free;  // head of the free list
+    uint32_t chunks, capacity;
+    struct trainer_meta **meta; // [capacity], by chunk
+    float **vectors;
+};
+
+static inline struct trainer_meta *trainer_arena_meta(const struct trainer_arena *arena, uint32_t row)
+{
+    return &arena->meta[row >> arena->shift][row & ((1u << arena->shift) - 1)];
+}
+
+static inline float *trainer_arena_vector(const struct trainer_arena *arena, uint32_t row)
+{
+    size_t place = row & ((1u << arena->shift) - 1);
+    return &arena->vectors[row >> arena->shift][place * arena->dimension];
+}
+
+void trainer_arena_init(struct trainer_arena *arena, uint32_t dimension);
+void trainer_arena_free(struct trainer_arena *arena); // its contents; takes a zeroed one
+// A row to fill; its meta is zeroed but for `used`. Aborts if memory runs out.
+uint32_t trainer_arena_take(struct trainer_arena *arena);
+void trainer_arena_give(struct trainer_arena *arena, uint32_t row);
+uint64_t trainer_arena_bytes(const struct trainer_arena *arena);
+
+// Zeroed memory, 64-byte aligned, on huge pages where it is large. Aborts if there is none; release with
+// free().
+void *trainer_arena_pages(size_t size);
+
+#endif

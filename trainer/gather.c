@@ -1,0 +1,361 @@
+// The features of a minibatch. See gather.h.
+//
+// Occurrences lie slot after slot: those of slot s and sample i are begin[s * (batch + 1) + i] up to the next
+// entry. For the update the occurrences of a slot are grouped by row with a small hash table, each group a
+// chain in sample order; the sum of a chain is then applied at once.
+#include "trainer/gather.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+
+enum { GATHER_END = -1 };
+
+struct gather_slot {
+    uint32_t offset; // in x
+    uint32_t dimension;
+    bool mean;
+    uint64_t *bucket_keys; // bucketised: [boundaries + 1] key of every bucket
+};
+
+struct trainer_gather {
+    const struct trainer_features_config *features;
+    struct gather_slot *slot; // [slots]
+    uint32_t batch, width;
+    uint32_t numerics_offset; // in x
+    uint32_t n;
+    struct base_columns *view; // [batch]
+    uint32_t *begin;           // [slots x (batch + 1)]
+    uint32_t *column_keys;     // [categorical]: where a sample's keys of a column start
+    float *x;                  // [batch x width]
+    // By occurrence, [capacity]:
+    uint32_t occurrences, capacity;
+    uint64_t *keys;
+    uint16_t *slots;
+    uint32_t *sample;
+    trainer_row *rows;
+    int64_t *next;     // the next occurrence of the same row; GATHER_END
+    uint32_t *last;    // of a chain's first occurrence: its last one
+    uint32_t *first;   // the first occurrences of the slot's rows, from the slot's first place on
+    uint32_t *buckets; // [4 x capacity] hash tables of first occurrences + 1
+    // Arguments of the tiles.
+    struct trainer_table *table;
+    const struct trainer_table *table_const;
+    const float *dx;
+    float rate;
+};
+
+static uint32_t *gather_begin(const struct trainer_gather *gather, uint32_t slot)
+{
+    return &gather->begin[(size_t)slot * (gather->batch + 1)];
+}
+
+struct trainer_gather *trainer_gather_new(const struct trainer_features_config *features, uint32_t batch)
+{
+    struct trainer_gather *gather = base_alloc_zeroed(1, sizeof *gather);
+    gather->features = features;
+    gather->batch = batch;
+    gather->width = trainer_features_width(features);
+    gather->slot = base_alloc_zeroed(features->slots + 1, sizeof *gather->slot);
+    for (uint32_t s = 0; s < features->slots; s++) {
+        const struct trainer_slot_config *config = &features->slot[s];
+        struct gather_slot *slot = &gather->slot[s];
+        slot->offset = gather->numerics_offset;
+        slot->dimension = config->row.dimension;
+        slot->mean = config->pooling == TRAINER_POOLING_MEAN;
+        gather->numerics_offset += slot->dimension;
+        if (config->bucketised) {
+            uint64_t salt = base_hash_slot_salt(config->row.name);
+            slot->bucket_keys = base_alloc((config->boundaries + 1) * sizeof *slot->bucket_keys);
+            for (uint32_t i = 0; i <= config->boundaries; i++) {
+                slot->bucket_keys[i] = base_hash_slot_integer(salt, i);
+            }
+        }
+    }
+    gather->view = base_alloc(batch * sizeof *gather->view);
+    gather->begin = base_alloc_zeroed((size_t)(features->slots + 1) * (batch + 1), sizeof *gather->begin);
+    gather->column_keys = base_alloc_zeroed(features->layout.categorical + 1, sizeof *gather->column_keys);
+    gather->x = base_alloc_aligned((size_t)batch * gather->width * sizeof *gather->x);
+    return gather;
+}
+
+void trainer_gather_free(struct trainer_gather *gather)
+{
+    if (!gather) {
+        return;
+    }
+    for (uint32_t s = 0; s < gather->features->slots; s++) {
+        free(gather->slot[s].bucket_keys);
+    }
+    free(gather->slot);
+    free(gather->view);
+    free(gather->begin);
+    free(gather->column_keys);
+    free(gather->x);
+    free(gather->keys);
+    free(gather->slots);
+    free(gather->sample);
+    free(gather->rows);
+    free(gather->next);
+    free(gather->last);
+    free(gather->first);
+    free(gather->buckets);
+    free(gather);
+}
+
+// Room for `count` occurrences; bounded by batch x slots x BASE_COLUMN_KEYS_MAX.
+static void gather_reserve(struct trainer_gather *gather, uint32_t count)
+{
+    if (count <= gather->capacity) {
+        return;
+    }
+    uint32_t capacity = count < 1024 ? 1024 : count + count / 2;
+    gather->capacity = capacity;
+    gather->keys = base_realloc(gather->keys, capacity * sizeof *gather->keys);
+    gather->slots = base_realloc(gather->slots, capacity * sizeof *gather->slots);
+    gather->sample = base_realloc(gather->sample, capacity * sizeof *gather->sample);
+    gather->rows = base_realloc(gather->rows, capacity * sizeof *gather->rows);
+    gather->next = base_realloc(gather->next, capacity * sizeof *gather->next);
+    gather->last = base_realloc(gather->last, capacity * sizeof *gather->last);
+    gather->first = base_realloc(gather->first, capacity * sizeof *gather->first);
+    gather->buckets = base_realloc(gather->buckets, 4 * (size_t)capacity * sizeof *gather->buckets);
+}
+
+// The number of keys that a sample has in a slot.
+static uint32_t gather_keys(const struct trainer_slot_config *slot, const struct base_columns *view)
+{
+    if (slot->bucketised) {
+        return isnan(view->numeric[slot->column]) ? 0 : 1;
+    }
+    return view->count[slot->column];
+}
+
+// The number of boundaries <= value.
+static uint32_t gather_bucket(const struct trainer_slot_config *slot, double value)
+{
+    uint32_t low = 0, high = slot->boundaries;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (slot->boundary[middle] <= value) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static void gather_number(struct trainer_gather *gather)
+{
+    const struct trainer_features_config *features = gather->features;
+    uint32_t total = 0;
+    for (uint32_t s = 0; s < features->slots; s++) {
+        uint32_t *begin = gather_begin(gather, s);
+        for (uint32_t i = 0; i < gather->n; i++) {
+            begin[i] = total;
+            total += gather_keys(&features->slot[s], &gather->view[i]);
+        }
+        begin[gather->n] = total;
+    }
+    gather_reserve(gather, total);
+    gather->occurrences = total;
+}
+
+static void gather_copy_keys(struct trainer_gather *gather, uint32_t i)
+{
+    const struct trainer_features_config *features = gather->features;
+    const struct base_columns *view = &gather->view[i];
+    uint32_t total = 0;
+    for (uint32_t c = 0; c < features->layout.categorical; c++) {
+        gather->column_keys[c] = total;
+        total += view->count[c];
+    }
+    for (uint32_t s = 0; s < features->slots; s++) {
+        const struct trainer_slot_config *slot = &features->slot[s];
+        const uint32_t *begin = gather_begin(gather, s);
+        const uint64_t *keys;
+        if (slot->bucketised) {
+            keys = &gather->slot[s].bucket_keys[gather_bucket(slot, view->numeric[slot->column])];
+        } else {
+            keys = &view->keys[gather->column_keys[slot->column]];
+        }
+        for (uint32_t o = begin[i]; o < begin[i + 1]; o++) {
+            gather->keys[o] = *keys++;
+            gather->slots[o] = (uint16_t)s;
+            gather->sample[o] = i;
+        }
+    }
+}
+
+int trainer_gather_read(struct trainer_gather *gather, const struct base_span *columns, uint32_t n,
+                        struct base_error *error)
+{
+    assert(n <= gather->batch);
+    gather->n = 0;
+    gather->occurrences = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!base_columns_view(columns[i], gather->features->layout, &gather->view[i])) {
+            return base_error_set(error, BASE_EFORMAT,
+                                  "columns of sample %u: %zu bytes do not fit the layout", i,
+                                  columns[i].size);
+        }
+    }
+    gather->n = n;
+    gather_number(gather);
+    for (uint32_t i = 0; i < n; i++) {
+        gather_copy_keys(gather, i);
+    }
+    return 0;
+}
+
+void trainer_gather_resolve(struct trainer_gather *gather, struct trainer_table *table, int64_t now)
+{
+    trainer_table_resolve(table, gather->keys, gather->slots, gather->occurrences, now, gather->rows);
+}
+
+void trainer_gather_find(struct trainer_gather *gather, const struct trainer_table *table)
+{
+    trainer_table_find(table, gather->keys, gather->slots, gather->occurrences, gather->rows);
+}
+
+static float numeric_value(const struct trainer_numeric_config *numeric, double value)
+{
+    if (numeric->log1p) {
+        value = copysign(log1p(fabs(value)), value);
+    }
+    float result = (float)((value - numeric->mean) / numeric->deviation);
+    return isfinite(result) ? result : 0.0f;
+}
+
+static void pool_numerics(struct trainer_gather *gather)
+{
+    const struct trainer_features_config *features = gather->features;
+    for (uint32_t i = 0; i < gather->n; i++) {
+        float *out = &gather->x[(size_t)i * gather->width + gather->numerics_offset];
+        for (uint32_t j = 0; j < features->numerics; j++) {
+            out[j] =
+                numeric_value(&features->numeric[j], gather->view[i].numeric[features->numeric[j].column]);
+        }
+    }
+}
+
+// Tile `s` < slots: the slot's columns of x; the last tile: the numeric inputs.
+static void pool_tile(void *context, uint32_t s)
+{
+    struct trainer_gather *gather = context;
+    if (s == gather->features->slots) {
+        pool_numerics(gather);
+        return;
+    }
+    const struct gather_slot *slot = &gather->slot[s];
+    const uint32_t *begin = gather_begin(gather, s);
+    uint32_t dimension = slot->dimension;
+    for (uint32_t i = 0; i < gather->n; i++) {
+        float *restrict out = &gather->x[(size_t)i * gather->width + slot->offset];
+        uint32_t o = begin[i], end = begin[i + 1];
+        if (o == end) {
+            memset(out, 0, dimension * sizeof *out);
+            continue;
+        }
+        memcpy(out, trainer_table_vector_const(gather->table_const, (uint16_t)s, gather->rows[o]),
+               dimension * sizeof *out);
+        while (++o < end) {
+            const float *vector =
+                trainer_table_vector_const(gather->table_const, (uint16_t)s, gather->rows[o]);
+            for (uint32_t j = 0; j < dimension; j++) {
+                out[j] += vector[j];
+            }
+        }
+        if (slot->mean && end - begin[i] > 1) {
+            float share = 1.0f / (float)(end - begin[i]);
+            for (uint32_t j = 0; j < dimension; j++) {
+                out[j] *= share;
+            }
+        }
+    }
+}
+
+const float *trainer_gather_pool(struct trainer_gather *gather, const struct trainer_table *table,
+                                 struct trainer_workers *workers)
+{
+    gather->table_const = table;
+    trainer_workers_run(workers, gather->features->slots + 1, pool_tile, gather);
+    return gather->x;
+}
+
+// Chains the occurrences from..to of a slot by row; returns the number of chains, whose first occurrences are
+// then in first[from ...] in the order of their first samples.
+static uint32_t scatter_group(struct trainer_gather *gather, uint32_t from, uint32_t to)
+{
+    uint32_t bits = 1;
+    while (1u << bits < 2 * (to - from)) {
+        bits++;
+    }
+    uint32_t *buckets = &gather->buckets[4 * (size_t)from]; // 1 << bits < 4 * (to - from)
+    memset(buckets, 0, sizeof *buckets << bits);
+    uint32_t mask = (1u << bits) - 1;
+    uint32_t groups = 0;
+    for (uint32_t o = from; o < to; o++) {
+        trainer_row row = gather->rows[o];
+        uint32_t b = (row * 2654435769u) >> (32 - bits);
+        while (buckets[b] && gather->rows[buckets[b] - 1] != row) {
+            b = (b + 1) & mask;
+        }
+        gather->next[o] = GATHER_END;
+        if (buckets[b]) {
+            uint32_t head = buckets[b] - 1;
+            gather->next[gather->last[head]] = o;
+            gather->last[head] = o;
+        } else {
+            buckets[b] = o + 1;
+            gather->last[o] = o;
+            gather->first[from + groups++] = o;
+        }
+    }
+    return groups;
+}
+
+static void scatter_tile(void *context, uint32_t s)
+{
+    struct trainer_gather *gather = context;
+    const struct gather_slot *slot = &gather->slot[s];
+    const uint32_t *begin = gather_begin(gather, s);
+    uint32_t from = begin[0];
+    uint32_t groups = from == begin[gather->n] ? 0 : scatter_group(gather, from, begin[gather->n]);
+    float sum[TRAINER_DIMENSION_MAX];
+    for (uint32_t g = 0; g < groups; g++) {
+        uint32_t head = gather->first[from + g];
+        memset(sum, 0, slot->dimension * sizeof *sum);
+        for (int64_t o = head; o != GATHER_END; o = gather->next[o]) {
+            uint32_t i = gather->sample[o];
+            const float *restrict gradient = &gather->dx[(size_t)i * gather->width + slot->offset];
+            float share = slot->mean ? 1.0f / (float)(begin[i + 1] - begin[i]) : 1.0f;
+            for (uint32_t j = 0; j < slot->dimension; j++) {
+                sum[j] += gradient[j] * share;
+            }
+        }
+        float *restrict vector = trainer_table_vector(gather->table, (uint16_t)s, gather->rows[head]);
+        for (uint32_t j = 0; j < slot->dimension; j++) {
+            vector[j] -= gather->rate * sum[j];
+        }
+        trainer_table_touch(gather->table, (uint16_t)s, gather->rows[head]);
+    }
+}
+
+void trainer_gather_scatter(struct trainer_gather *gather, struct trainer_table *table, const float *dx,
+                            float rate, struct trainer_workers *workers)
+{
+    gather->table = table;
+    gather->dx = dx;
+    gather->rate = rate;
+    trainer_workers_run(workers, gather->features->slots, scatter_tile, gather);
+}
+
+uint32_t trainer_gather_occurrences(const struct trainer_gather *gather)
+{
+    return gather->occurrences;
+}
