@@ -33,7 +33,7 @@ struct base_sample {
     uint8_t kind;   // enum base_kind
     uint8_t mask;   // bit k: task k's label counts
     uint8_t trains; // 1: some loss uses it and it takes a place in a minibatch; 0: for the evaluator only
-    uint8_t reserved;
+    uint8_t task;   // the lowest task in the mask; of F3 the one whose label is final
     uint8_t label[BASE_TASKS_MAX];  // 0 or 1; not read where the mask is 0, F3's excepted
     float weight[BASE_TASKS_MAX];   // 0 where the mask is 0
     struct base_span impression_id; // borrowed

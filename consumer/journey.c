@@ -1,0 +1,420 @@
+// A journey log: records on segments.h, found through index.h. See journey.h.
+//
+// Per held record an entry of 16 bytes lies in a queue of fixed chunks, so that dropping a segment needs no
+// look at the log: the tags say which index slots to empty.
+#include "consumer/journey.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "consumer/event.h"
+#include "consumer/index.h"
+#include "consumer/segments.h"
+
+enum { JOURNEY_CHUNK = 256 }; // entries of a chunk
+
+// `kind` and the sizes are the format of CONSUMER_SEGMENTS_VERSION.
+enum journey_kind {
+    JOURNEY_RECORD = 1, // a journey at this stage
+    JOURNEY_MARK = 2,   // an action without a stage was joined to record `parent`
+};
+
+enum {
+    JOURNEY_PAID = 1,  // struct consumer_journey_record.paid
+    JOURNEY_TOUCH = 2, // has a touch key
+};
+
+struct journey_header {
+    uint8_t prefix[CONSUMER_SEGMENTS_PREFIX];
+    uint8_t kind;
+    uint8_t flags;
+    uint16_t rank; // of a mark's action
+    uint32_t columns_size;
+    uint32_t id_size;
+    uint32_t touch_size;
+    int64_t entry;
+    int64_t event_time;
+    int64_t impression_time;
+    uint64_t parent;
+    uint64_t previous;
+    // columns, padded to 8; id; touch; padding to 8
+};
+
+static_assert(sizeof(struct journey_header) % 8 == 0, "columns stay aligned");
+static_assert((int)CONSUMER_TOPICS_MAX <= 8, "a bit an action in journey_entry.joined");
+
+struct journey_entry {
+    uint64_t position : 56;
+    uint64_t joined : 8; // bit r: the action of rank r
+    uint32_t id_tag;
+    uint32_t touch_tag; // 0: no touch key
+};
+
+static_assert(sizeof(struct journey_entry) == 16, "16 bytes a record");
+
+struct consumer_journey {
+    struct consumer_segments *segments;
+    struct consumer_index *by_id; // or NULL
+    struct consumer_index *by_touch;
+    int64_t retention;
+    int64_t last_entry;
+
+    struct journey_entry **chunks; // a ring: [chunk_capacity], a power of two
+    uint64_t chunk_capacity;
+    uint64_t begin; // numbers held: [begin, end)
+    uint64_t end;
+};
+
+struct consumer_journey *consumer_journey_new(const struct consumer_journey_config *config,
+                                              struct base_error *error)
+{
+    struct consumer_segments_config segments = {
+        .directory = config->directory,
+        .name = config->name,
+        .lane = config->lane,
+        .segment_bytes = config->segment_bytes,
+    };
+    struct consumer_journey *journey = base_alloc_zeroed(1, sizeof *journey);
+    journey->retention = config->retention;
+    journey->last_entry = INT64_MIN;
+    journey->by_id = config->by_id ? consumer_index_new() : NULL;
+    journey->by_touch = config->by_touch ? consumer_index_new() : NULL;
+    journey->segments = consumer_segments_new(&segments, error);
+    if (!journey->segments) {
+        consumer_journey_free(journey);
+        return NULL;
+    }
+    return journey;
+}
+
+void consumer_journey_free(struct consumer_journey *journey)
+{
+    if (!journey) {
+        return;
+    }
+    for (uint64_t i = 0; i < journey->chunk_capacity; i++) {
+        free(journey->chunks[i]);
+    }
+    free(journey->chunks);
+    consumer_segments_free(journey->segments);
+    consumer_index_free(journey->by_id);
+    consumer_index_free(journey->by_touch);
+    free(journey);
+}
+
+static struct journey_entry *journey_entry(const struct consumer_journey *journey, uint64_t number)
+{
+    assert(journey->begin <= number && number < journey->end);
+    uint64_t chunk = number / JOURNEY_CHUNK % journey->chunk_capacity;
+    return &journey->chunks[chunk][number % JOURNEY_CHUNK];
+}
+
+// Room for the entry of number `end`.
+static void journey_grow(struct consumer_journey *journey)
+{
+    uint64_t first = journey->begin / JOURNEY_CHUNK;
+    uint64_t last = journey->end / JOURNEY_CHUNK;
+    if (last - first >= journey->chunk_capacity) {
+        uint64_t capacity = journey->chunk_capacity ? 2 * journey->chunk_capacity : 1;
+        struct journey_entry **chunks = base_alloc_zeroed(capacity, sizeof *chunks);
+        for (uint64_t i = first; i < last; i++) {
+            chunks[i % capacity] = journey->chunks[i % journey->chunk_capacity];
+        }
+        free(journey->chunks);
+        journey->chunks = chunks;
+        journey->chunk_capacity = capacity;
+    }
+    struct journey_entry **chunk = &journey->chunks[last % journey->chunk_capacity];
+    if (!*chunk) {
+        *chunk = base_alloc(JOURNEY_CHUNK * sizeof **chunk);
+    }
+}
+
+// A number from its low 32 bits, as the indexes hold it.
+static uint64_t journey_number(const struct consumer_journey *journey, uint32_t low)
+{
+    return journey->begin + (uint32_t)(low - (uint32_t)journey->begin);
+}
+
+static size_t journey_padded(size_t size)
+{
+    return (size + 7) / 8 * 8;
+}
+
+static void journey_view(const struct journey_header *header, struct consumer_journey_record *record)
+{
+    const uint8_t *bytes = (const uint8_t *)(header + 1);
+    const uint8_t *id = bytes + journey_padded(header->columns_size);
+    *record = (struct consumer_journey_record){
+        .entry = header->entry,
+        .event_time = header->event_time,
+        .impression_time = header->impression_time,
+        .parent = header->parent,
+        .previous = header->previous,
+        .paid = header->flags & JOURNEY_PAID,
+        .impression_id = {id, header->id_size},
+        .columns = {bytes, header->columns_size},
+    };
+    if (header->flags & JOURNEY_TOUCH) {
+        record->touch = base_span_make(id + header->id_size, header->touch_size);
+    }
+}
+
+int consumer_journey_read(struct consumer_journey *journey, uint64_t number,
+                          struct consumer_journey_record *record, struct base_error *error)
+{
+    const void *header =
+        consumer_segments_read(journey->segments, journey_entry(journey, number)->position, error);
+    if (!header) {
+        return -1;
+    }
+    journey_view(header, record);
+    return 0;
+}
+
+int consumer_journey_pin(struct consumer_journey *journey, uint64_t number,
+                         struct consumer_journey_record *record, struct base_error *error)
+{
+    const void *header =
+        consumer_segments_pin(journey->segments, journey_entry(journey, number)->position, error);
+    if (!header) {
+        return -1;
+    }
+    journey_view(header, record);
+    return 0;
+}
+
+// Searches one index for the record whose key is `key`; *probe is where it stands if *number is one.
+static int journey_find(struct consumer_journey *journey, const struct consumer_index *index,
+                        struct base_span key, uint32_t tag, struct consumer_index_probe *probe,
+                        uint64_t *number, struct consumer_journey_record *record, struct base_error *error)
+{
+    for (bool found = consumer_index_first(index, tag, probe); found;
+         found = consumer_index_next(index, tag, probe)) {
+        uint64_t candidate = journey_number(journey, probe->number);
+        if (consumer_journey_read(journey, candidate, record, error) != 0) {
+            return -1;
+        }
+        if (base_span_equal(key, index == journey->by_id ? record->impression_id : record->touch)) {
+            *number = candidate;
+            return 0;
+        }
+    }
+    *number = CONSUMER_JOURNEY_NONE;
+    return 0;
+}
+
+int consumer_journey_find_id(struct consumer_journey *journey, struct base_span id, uint64_t id_hash,
+                             uint64_t *number, struct consumer_journey_record *record,
+                             struct base_error *error)
+{
+    struct consumer_index_probe probe;
+    return journey_find(journey, journey->by_id, id, consumer_index_tag(id_hash), &probe, number, record,
+                        error);
+}
+
+int consumer_journey_find_touch(struct consumer_journey *journey, struct base_span touch, uint64_t *number,
+                                struct consumer_journey_record *record, struct base_error *error)
+{
+    struct consumer_index_probe probe;
+    uint32_t tag = consumer_index_tag(base_hash_bytes(touch, 0));
+    return journey_find(journey, journey->by_touch, touch, tag, &probe, number, record, error);
+}
+
+void consumer_journey_prefetch(const struct consumer_journey *journey, uint64_t id_hash)
+{
+    consumer_index_prefetch(journey->by_id, consumer_index_tag(id_hash));
+}
+
+// Makes `number` the latest record of `key`; *previous is the one it was till now.
+static int journey_index(struct consumer_journey *journey, struct consumer_index *index, struct base_span key,
+                         uint32_t tag, uint64_t number, uint64_t *previous, struct base_error *error)
+{
+    struct consumer_index_probe probe;
+    struct consumer_journey_record record;
+    if (journey_find(journey, index, key, tag, &probe, previous, &record, error) != 0) {
+        return -1;
+    }
+    if (*previous == CONSUMER_JOURNEY_NONE) {
+        consumer_index_insert(index, tag, (uint32_t)number);
+    } else {
+        consumer_index_replace(index, &probe, (uint32_t)number);
+    }
+    return 0;
+}
+
+static void journey_fill(struct journey_header *header, const struct consumer_journey_record *record,
+                         uint64_t previous, size_t size)
+{
+    // The padding is part of the checksum: the last word first, then what overwrites its beginning.
+    memset((uint8_t *)header + size - 8, 0, 8);
+    *header = (struct journey_header){
+        .kind = JOURNEY_RECORD,
+        .flags = (uint8_t)((record->paid ? JOURNEY_PAID : 0) | (record->touch.data ? JOURNEY_TOUCH : 0)),
+        .columns_size = (uint32_t)record->columns.size,
+        .id_size = (uint32_t)record->impression_id.size,
+        .touch_size = (uint32_t)record->touch.size,
+        .entry = record->entry,
+        .event_time = record->event_time,
+        .impression_time = record->impression_time,
+        .parent = record->parent,
+        .previous = previous,
+    };
+    uint8_t *to = (uint8_t *)(header + 1);
+    if (record->columns.size) {
+        size_t padded = journey_padded(record->columns.size);
+        memset(to + padded - 8, 0, 8);
+        memcpy(to, record->columns.data, record->columns.size);
+        to += padded;
+    }
+    if (record->impression_id.size) {
+        memcpy(to, record->impression_id.data, record->impression_id.size);
+        to += record->impression_id.size;
+    }
+    if (record->touch.size) {
+        memcpy(to, record->touch.data, record->touch.size);
+    }
+}
+
+int consumer_journey_append(struct consumer_journey *journey, const struct consumer_journey_record *record,
+                            uint64_t id_hash, uint64_t *number, struct base_error *error)
+{
+    assert(record->entry >= journey->last_entry);
+    if (journey->end - journey->begin >= CONSUMER_INDEX_MAX) {
+        return base_error_set(error, BASE_ELIMIT, "a journey log holds %d records: no more fit its index",
+                              CONSUMER_INDEX_MAX);
+    }
+    struct journey_entry entry = {.id_tag = consumer_index_tag(id_hash)};
+    uint64_t fresh = journey->end;
+    uint64_t previous = CONSUMER_JOURNEY_NONE;
+    uint64_t older;
+    if (journey->by_touch && record->touch.data) {
+        entry.touch_tag = consumer_index_tag(base_hash_bytes(record->touch, 0));
+        if (journey_index(journey, journey->by_touch, record->touch, entry.touch_tag, fresh, &previous,
+                          error) != 0) {
+            return -1;
+        }
+    }
+    if (journey->by_id && journey_index(journey, journey->by_id, record->impression_id, entry.id_tag, fresh,
+                                        &older, error) != 0) {
+        return -1;
+    }
+
+    size_t size = sizeof(struct journey_header) + journey_padded(record->columns.size) +
+                  journey_padded(record->impression_id.size + record->touch.size);
+    struct journey_header *header = consumer_segments_begin(journey->segments, size, fresh, error);
+    if (!header) {
+        return -1;
+    }
+    journey_fill(header, record, previous, size);
+    uint64_t position = consumer_segments_end(journey->segments, record->entry, fresh + 1);
+    entry.position = position & CONSUMER_SEGMENTS_POSITION_MAX;
+    journey_grow(journey);
+    journey->end++;
+    *journey_entry(journey, fresh) = entry;
+    journey->last_entry = record->entry;
+    *number = fresh;
+    return 0;
+}
+
+void consumer_journey_join(struct consumer_journey *journey, uint64_t number, uint32_t rank)
+{
+    struct journey_entry *entry = journey_entry(journey, number);
+    assert(!(entry->joined >> rank & 1));
+    entry->joined = (entry->joined | UINT64_C(1) << rank) & 0xff;
+}
+
+int consumer_journey_mark(struct consumer_journey *journey, uint64_t number, uint32_t rank, int64_t now,
+                          int64_t event_time, struct base_error *error)
+{
+    struct journey_header *header =
+        consumer_segments_begin(journey->segments, sizeof *header, journey->end, error);
+    if (!header) {
+        return -1;
+    }
+    *header = (struct journey_header){
+        .kind = JOURNEY_MARK,
+        .rank = (uint16_t)rank,
+        .entry = now,
+        .event_time = event_time,
+        .parent = number,
+    };
+    consumer_segments_end(journey->segments, journey->last_entry, journey->end);
+    consumer_journey_join(journey, number, rank);
+    return 0;
+}
+
+bool consumer_journey_joined(const struct consumer_journey *journey, uint64_t number, uint32_t rank)
+{
+    return journey_entry(journey, number)->joined >> rank & 1;
+}
+
+uint64_t consumer_journey_begin(const struct consumer_journey *journey)
+{
+    return journey->begin;
+}
+
+uint64_t consumer_journey_end(const struct consumer_journey *journey)
+{
+    return journey->end;
+}
+
+int64_t consumer_journey_drop_time(const struct consumer_journey *journey)
+{
+    int64_t time;
+    uint64_t number;
+    return consumer_segments_oldest(journey->segments, &time, &number) ? time + journey->retention
+                                                                       : INT64_MAX;
+}
+
+void consumer_journey_drop(struct consumer_journey *journey)
+{
+    int64_t time;
+    uint64_t end;
+    bool ended = consumer_segments_oldest(journey->segments, &time, &end);
+    assert(ended);
+    while (journey->begin < end) {
+        uint64_t number = journey->begin;
+        const struct journey_entry *entry = journey_entry(journey, number);
+        if (journey->by_id) {
+            consumer_index_remove(journey->by_id, entry->id_tag, (uint32_t)number);
+        }
+        if (entry->touch_tag) {
+            consumer_index_remove(journey->by_touch, entry->touch_tag, (uint32_t)number);
+        }
+        journey->begin++;
+        if (journey->begin % JOURNEY_CHUNK == 0) {
+            struct journey_entry **chunk = &journey->chunks[number / JOURNEY_CHUNK % journey->chunk_capacity];
+            free(*chunk);
+            *chunk = NULL;
+        }
+    }
+    consumer_segments_drop(journey->segments);
+}
+
+void consumer_journey_release(struct consumer_journey *journey)
+{
+    consumer_segments_release(journey->segments);
+}
+
+int consumer_journey_sync(struct consumer_journey *journey, struct base_error *error)
+{
+    return consumer_segments_sync(journey->segments, error);
+}
+
+uint64_t consumer_journey_memory_bytes(const struct consumer_journey *journey)
+{
+    uint64_t bytes = sizeof *journey + journey->chunk_capacity * sizeof *journey->chunks;
+    for (uint64_t i = 0; i < journey->chunk_capacity; i++) {
+        bytes += journey->chunks[i] ? JOURNEY_CHUNK * sizeof **journey->chunks : 0;
+    }
+    bytes += journey->by_id ? consumer_index_bytes(journey->by_id) : 0;
+    bytes += journey->by_touch ? consumer_index_bytes(journey->by_touch) : 0;
+    return bytes;
+}
+
+uint64_t consumer_journey_disk_bytes(const struct consumer_journey *journey)
+{
+    return consumer_segments_disk_bytes(journey->segments);
+}
