@@ -129,7 +129,7 @@ static void gather_reserve(struct trainer_gather *gather, uint32_t count)
 static uint32_t gather_keys(const struct trainer_slot_config *slot, const struct base_columns *view)
 {
     if (slot->bucketised) {
-        return isnan(view->numeric[slot->column]) ? 0 : 1;
+        return isnan(view->numeric[slot->column]) ? 0u : 1u;
     }
     return view->count[slot->column];
 }
