@@ -142,13 +142,9 @@ static int joiner_open_logs(struct consumer_joiner *joiner, const struct consume
 }
 
 struct consumer_joiner *consumer_joiner_new(const struct consumer_lane_config *config,
-                                            struct consumer_pool *pool,
+                                            const struct consumer_funnel *funnel, struct consumer_pool *pool,
                                             struct consumer_lane_counters *counters, struct base_error *error)
 {
-    struct consumer_funnel funnel;
-    if (consumer_funnel_compile(config, &funnel, error) != 0) {
-        return NULL;
-    }
     struct consumer_joiner *joiner = base_alloc_zeroed(1, sizeof *joiner);
     joiner->funnel = *funnel;
     joiner->lane = config->lane;
