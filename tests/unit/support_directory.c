@@ -1,0 +1,33 @@
+// A directory for a test's files. See support_directory.h.
+#include "support_directory.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void support_directory_make(char path[SUPPORT_DIRECTORY_MAX])
+{
+    const char *place = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+    snprintf(path, SUPPORT_DIRECTORY_MAX, "%s/freshet-test-XXXXXX", place);
+    if (!mkdtemp(path)) {
+        perror(path);
+        abort();
+    }
+}
+
+void support_directory_remove(const char *path)
+{
+    DIR *directory = opendir(path);
+    if (!directory) {
+        return;
+    }
+    for (struct dirent *entry = readdir(directory); entry; entry = readdir(directory)) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            unlinkat(dirfd(directory), entry->d_name, 0);
+        }
+    }
+    closedir(directory);
+    rmdir(path);
+}
