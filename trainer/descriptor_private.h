@@ -1,0 +1,24 @@
+// Shared by the writer and the parser of descriptors (descriptor.c, descriptor_parse.c).
+#ifndef TRAINER_DESCRIPTOR_PRIVATE_H
+#define TRAINER_DESCRIPTOR_PRIVATE_H
+
+#include <jansson.h>
+
+#include "trainer/descriptor.h"
+
+enum { DESCRIPTOR_FORMAT = 1 };
+
+#define DESCRIPTOR_HASHING "xxh3-64 seeded with xxh3-64(slot name)"
+#define DESCRIPTOR_CANONICAL_BYTES                                                                           \
+    "string, bytes, fixed, enum symbol: its bytes; integer, boolean, bucket number: 8 bytes, little-endian " \
+    "two's "                                                                                                 \
+    "complement"
+
+// Canonical JSON of a value: object keys sorted by bytes, no white space, a real with the fewest digits that
+// read back as the same number. The caller frees.
+char *descriptor_canonical(const json_t *value);
+
+// The tensor table of a configuration, as JSON. NULL: the network cannot be (`error` says why).
+json_t *descriptor_tensors(const struct trainer_model_config *config, struct base_error *error);
+
+#endif
