@@ -112,26 +112,30 @@ static int publisher_connect(struct publisher *publisher, struct base_error *err
     if (publisher_redis_connected(publisher->redis)) {
         return 0;
     }
+    struct publisher_redis_server server;
     if (publisher_redis_connect(publisher->redis, error)) {
         return -1;
     }
-    const struct publisher_redis_server *server = publisher_redis_server(publisher->redis);
-    if (!server->master) {
+    if (publisher_redis_inspect(publisher->redis, &server, error)) {
+        publisher_redis_close(publisher->redis);
+        return -1;
+    }
+    if (!server.master) {
         publisher->full = true;
         publisher_redis_close(publisher->redis);
         base_error_set(error, BASE_EREFUSED, "Redis is a replica: it takes no writes");
         error->retriable = true;
         return -1;
     }
-    if (strcmp(server->policy, "noeviction") != 0) {
+    if (strcmp(server.policy, "noeviction") != 0) {
         publisher_redis_close(publisher->redis);
         return base_error_set(error, BASE_EREFUSED,
                               "Redis' maxmemory-policy is '%s' and may evict the model: set noeviction",
-                              server->policy);
+                              server.policy);
     }
-    if (strcmp(server->run_id, publisher->run_id) != 0) {
+    if (strcmp(server.run_id, publisher->run_id) != 0) {
         publisher->full = true;
-        memcpy(publisher->run_id, server->run_id, sizeof publisher->run_id);
+        memcpy(publisher->run_id, server.run_id, sizeof publisher->run_id);
     }
     return 0;
 }

@@ -56,9 +56,9 @@ int publisher_start(struct publisher *publisher, uint64_t min_epoch, struct base
 // another server or role).
 bool publisher_wants_full(const struct publisher *publisher);
 
-// The version that head named when it was last read or moved, and its tick; false, outputs untouched, if there is
-// none (or its manifest cannot be read). After a restart nothing should be published before training has passed
-// that tick.
+// The version that head named when it was last read or moved, and its tick; false, outputs untouched, if
+// there is none (or its manifest cannot be read). After a restart nothing should be published before training
+// has passed that tick.
 bool publisher_head(const struct publisher *publisher, struct publisher_version *version, int64_t *tick);
 
 struct publisher_result {
@@ -67,15 +67,15 @@ struct publisher_result {
     int64_t duration_ns;
 };
 
-// Publishes one snapshot. `metrics` is a JSON object for the manifest, or NULL. 0: head is at the new version.
-// -1: it is not, as far as is known, and the snapshot's rows must count as changed again. If the move's reply is
-// lost it takes a new epoch, after which the move has happened or never will, and reads head to learn which; only
-// if Redis stays away does -1 leave the question open. It is settled before the next publication then, which is
-// right either way: rows published twice are the same rows.
-// Errors: BASE_ENETWORK (retriable); BASE_ECONFLICT (fatal: a newer epoch has taken over); BASE_EREFUSED (Redis
-// refuses the write: out of memory, read only; or has lost state and the next snapshot has to be full: retriable;
-// no rights: not); BASE_EINVAL (not started, metrics that are no JSON object); BASE_ELIMIT (too many chunks, a
-// vector beyond fp16). Thread: the one that calls publisher_start.
+// Publishes one snapshot. `metrics` is a JSON object for the manifest, or NULL. 0: head is at the new
+// version. -1: it is not, as far as is known, and the snapshot's rows must count as changed again. If the
+// move's reply is lost it takes a new epoch, after which the move has happened or never will, and reads head
+// to learn which; only if Redis stays away does -1 leave the question open. It is settled before the next
+// publication then, which is right either way: rows published twice are the same rows. Errors: BASE_ENETWORK
+// (retriable); BASE_ECONFLICT (fatal: a newer epoch has taken over); BASE_EREFUSED (Redis refuses the write:
+// out of memory, read only; or has lost state and the next snapshot has to be full: retriable; no rights:
+// not); BASE_EINVAL (not started, metrics that are no JSON object); BASE_ELIMIT (too many chunks, a vector
+// beyond fp16). Thread: the one that calls publisher_start.
 int publisher_publish(struct publisher *publisher, const struct trainer_snapshot *snapshot,
                       const char *metrics, struct publisher_result *result, struct base_error *error);
 

@@ -24,8 +24,7 @@ struct publisher_redis {
     int timeout_ms;
 
     redisContext *context; // NULL: not connected
-    struct publisher_redis_server server;
-    int receive_ms; // the time-out that the socket has now
+    int receive_ms;        // the time-out that the socket has now
 
     uint32_t owed; // replies
     uint32_t oldest;
@@ -96,11 +95,6 @@ bool publisher_redis_connected(const struct publisher_redis *redis)
     return redis->context != NULL;
 }
 
-const struct publisher_redis_server *publisher_redis_server(const struct publisher_redis *redis)
-{
-    return &redis->server;
-}
-
 uint32_t publisher_redis_owed(const struct publisher_redis *redis)
 {
     return redis->owed;
@@ -153,7 +147,8 @@ static void info_field(const char *info, const char *field, char *value, size_t 
     }
 }
 
-static int redis_read_info(struct publisher_redis *redis, struct base_error *error)
+int publisher_redis_inspect(struct publisher_redis *redis, struct publisher_redis_server *server,
+                            struct base_error *error)
 {
     struct publisher_reply *reply = NULL;
     struct base_span words[] = {base_span_string("INFO")};
@@ -167,18 +162,16 @@ static int redis_read_info(struct publisher_redis *redis, struct base_error *err
     }
     // hiredis ends every string with a zero.
     const char *info = (const char *)text.data;
-    struct publisher_redis_server server;
     char role[16];
-    info_field(info, "run_id", server.run_id, sizeof server.run_id);
-    info_field(info, "maxmemory_policy", server.policy, sizeof server.policy);
+    info_field(info, "run_id", server->run_id, sizeof server->run_id);
+    info_field(info, "maxmemory_policy", server->policy, sizeof server->policy);
     info_field(info, "role", role, sizeof role);
-    server.master = strcmp(role, "master") == 0;
-    redis->server = server;
+    server->master = strcmp(role, "master") == 0;
     publisher_reply_free(reply);
     return 0;
 }
 
-// AUTH, SELECT, INFO.
+// AUTH and SELECT.
 static int redis_greet(struct publisher_redis *redis, struct base_error *error)
 {
     struct publisher_reply *reply = NULL;
@@ -203,7 +196,7 @@ static int redis_greet(struct publisher_redis *redis, struct base_error *error)
         }
         publisher_reply_free(reply);
     }
-    return redis_read_info(redis, error);
+    return 0;
 }
 
 int publisher_redis_connect(struct publisher_redis *redis, struct base_error *error)

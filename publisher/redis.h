@@ -16,19 +16,22 @@ struct publisher_redis *publisher_redis_new(const struct publisher_redis_config 
                                             struct base_error *error);
 void publisher_redis_free(struct publisher_redis *redis);
 
-// What INFO says about the server of the present (or last) connection.
+// Connects, authenticates and selects the database; does nothing if there is a connection. Errors:
+// BASE_ENETWORK; BASE_EREFUSED (authentication).
+int publisher_redis_connect(struct publisher_redis *redis, struct base_error *error);
+bool publisher_redis_connected(const struct publisher_redis *redis);
+void publisher_redis_close(struct publisher_redis *redis);
+
+// What INFO says about the server.
 struct publisher_redis_server {
     char run_id[64];
     char policy[32]; // maxmemory_policy
     bool master;
 };
 
-// Connects, authenticates, selects the database and reads INFO; does nothing if there is a connection.
-// Errors: BASE_ENETWORK; BASE_EREFUSED (authentication, no right to INFO).
-int publisher_redis_connect(struct publisher_redis *redis, struct base_error *error);
-bool publisher_redis_connected(const struct publisher_redis *redis);
-const struct publisher_redis_server *publisher_redis_server(const struct publisher_redis *redis);
-void publisher_redis_close(struct publisher_redis *redis);
+// Asks the server for INFO; connected, nothing owed. Errors: BASE_ENETWORK; BASE_EREFUSED (no right to it).
+int publisher_redis_inspect(struct publisher_redis *redis, struct publisher_redis_server *server,
+                            struct base_error *error);
 
 // Sends one command; its reply is owed. Error: BASE_ENETWORK, and the connection is closed.
 int publisher_redis_send(struct publisher_redis *redis, const struct base_span *words, uint32_t count,
