@@ -1,0 +1,271 @@
+// Progressive validation. See evaluator.h for what is counted.
+//
+// Sums and histograms lie per (part of the window, measure, task); the running total is one part more.
+#include "trainer/evaluator.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+
+enum { EVALUATOR_TOTAL = TRAINER_EVALUATOR_PARTS }; // the part that is the running total
+
+struct evaluator_sums {
+    double events, positives, predictions, loss;
+    double bin_positives[TRAINER_EVALUATOR_BINS];
+    double bin_negatives[TRAINER_EVALUATOR_BINS];
+};
+
+struct trainer_evaluator {
+    struct trainer_evaluator_config config;
+    bool started;
+    int64_t part; // number of the part that is filling: floor(time / part length)
+    struct evaluator_sums sums[TRAINER_EVALUATOR_PARTS + 1][TRAINER_MEASURES][BASE_TASKS_MAX];
+};
+
+struct trainer_evaluator *trainer_evaluator_new(const struct trainer_evaluator_config *config,
+                                                struct base_error *error)
+{
+    if (config->tasks < 1 || config->tasks > BASE_TASKS_MAX || config->stages < 1 ||
+        config->stages > config->tasks) {
+        base_error_set(error, BASE_EINVAL,
+                       "%u tasks with %u stages: there are 1..%d tasks, and stages 1..tasks", config->tasks,
+                       config->stages, BASE_TASKS_MAX);
+        return NULL;
+    }
+    if (!(config->keep_negatives > 0 && config->keep_negatives <= 1)) {
+        base_error_set(error, BASE_EINVAL, "keep_negatives %g is not in (0, 1]", config->keep_negatives);
+        return NULL;
+    }
+    if (config->window_ms < TRAINER_EVALUATOR_PARTS || config->window_ms % TRAINER_EVALUATOR_PARTS) {
+        base_error_set(error, BASE_EINVAL, "a window of %lld ms is not a positive multiple of %d ms",
+                       (long long)config->window_ms, TRAINER_EVALUATOR_PARTS);
+        return NULL;
+    }
+    struct trainer_evaluator *evaluator = base_alloc_zeroed(1, sizeof *evaluator);
+    evaluator->config = *config;
+    return evaluator;
+}
+
+void trainer_evaluator_free(struct trainer_evaluator *evaluator)
+{
+    free(evaluator);
+}
+
+// The number of the part of the window that a time falls in: floor(time / length).
+static int64_t evaluator_part(const struct trainer_evaluator *evaluator, int64_t time)
+{
+    int64_t length = evaluator->config.window_ms / TRAINER_EVALUATOR_PARTS;
+    return time / length - (time % length < 0);
+}
+
+// Where a part's sums lie.
+static uint32_t evaluator_place(int64_t part)
+{
+    int64_t place = part % TRAINER_EVALUATOR_PARTS;
+    return (uint32_t)(place < 0 ? place + TRAINER_EVALUATOR_PARTS : place);
+}
+
+void trainer_evaluator_advance(struct trainer_evaluator *evaluator, int64_t time)
+{
+    int64_t part = evaluator_part(evaluator, time);
+    if (!evaluator->started) {
+        evaluator->started = true;
+        evaluator->part = part;
+    }
+    if (part - evaluator->part > TRAINER_EVALUATOR_PARTS) {
+        evaluator->part = part - TRAINER_EVALUATOR_PARTS; // every part is cleared once
+    }
+    while (evaluator->part < part) {
+        evaluator->part++;
+        uint32_t place = evaluator_place(evaluator->part);
+        memset(evaluator->sums[place], 0, sizeof evaluator->sums[place]);
+    }
+}
+
+void trainer_evaluator_reset(struct trainer_evaluator *evaluator)
+{
+    memset(evaluator->sums[EVALUATOR_TOTAL], 0, sizeof evaluator->sums[EVALUATOR_TOTAL]);
+}
+
+// What one sample does to one measure.
+struct evaluator_entry {
+    double events, positives, negatives; // negatives < 0: taken back
+    double prediction;
+};
+
+static void sums_add(struct evaluator_sums *sums, const struct evaluator_entry *entry)
+{
+    double p = fmin(fmax(entry->prediction, 1e-12), 1 - 1e-12);
+    int bin = (int)floor(8 * log(p / (1 - p))) + TRAINER_EVALUATOR_BINS / 2;
+    bin = bin < 0 ? 0 : bin >= TRAINER_EVALUATOR_BINS ? TRAINER_EVALUATOR_BINS - 1 : bin;
+    sums->events += entry->events;
+    sums->positives += entry->positives;
+    sums->predictions += entry->events * p;
+    sums->loss += -entry->positives * log(p) - entry->negatives * log1p(-p);
+    sums->bin_positives[bin] += entry->positives;
+    sums->bin_negatives[bin] += entry->negatives;
+}
+
+static void evaluator_add(struct trainer_evaluator *evaluator, uint32_t part, enum trainer_measure measure,
+                          uint32_t task, struct evaluator_entry entry)
+{
+    sums_add(&evaluator->sums[part][measure][task], &entry);
+    sums_add(&evaluator->sums[EVALUATOR_TOTAL][measure][task], &entry);
+}
+
+// An event that pays with a label.
+static struct evaluator_entry entry_paid(double weight, bool label, float prediction)
+{
+    return (struct evaluator_entry){weight, label ? weight : 0, label ? 0 : weight, (double)prediction};
+}
+
+// An event that paid as a negative and turns out a positive.
+static struct evaluator_entry entry_late(float prediction)
+{
+    return (struct evaluator_entry){0, 1, -1, (double)prediction};
+}
+
+// The stage that a task's conditional stands on; UINT32_MAX: impressions.
+static uint32_t evaluator_parent(const struct trainer_evaluator *evaluator, uint32_t task)
+{
+    if (task >= evaluator->config.stages) {
+        return evaluator->config.parent[task];
+    }
+    return task == 0 ? UINT32_MAX : task - 1;
+}
+
+static void feed_paid(struct trainer_evaluator *evaluator, uint32_t part, const struct base_sample *sample,
+                      const float *conditional, const float *products)
+{
+    double weight = sample->kind == BASE_N0 ? 1 / evaluator->config.keep_negatives : 1;
+    bool first = true;
+    for (uint32_t k = 0; k < evaluator->config.tasks; k++) {
+        if (!(sample->mask >> k & 1)) {
+            continue;
+        }
+        evaluator_add(evaluator, part, TRAINER_MEASURE_PRODUCT, k,
+                      entry_paid(weight, sample->label[k], products[k]));
+        if (first || evaluator_parent(evaluator, k) == UINT32_MAX) {
+            evaluator_add(evaluator, part, TRAINER_MEASURE_CONDITIONAL, k,
+                          entry_paid(weight, sample->label[k], conditional[k]));
+        }
+        first = false;
+    }
+}
+
+static void feed_late(struct trainer_evaluator *evaluator, uint32_t part, const struct base_sample *sample,
+                      const float *conditional, const float *products)
+{
+    for (uint32_t k = 0; k < evaluator->config.tasks; k++) {
+        if (sample->mask >> k & 1) {
+            evaluator_add(evaluator, part, TRAINER_MEASURE_PRODUCT, k, entry_late(products[k]));
+            evaluator_add(evaluator, part, TRAINER_MEASURE_CONDITIONAL, k, entry_late(conditional[k]));
+        }
+        uint32_t parent = evaluator_parent(evaluator, k);
+        if (parent != UINT32_MAX && sample->mask >> parent & 1) {
+            evaluator_add(evaluator, part, TRAINER_MEASURE_CONDITIONAL, k,
+                          entry_paid(1, false, conditional[k]));
+        }
+    }
+}
+
+static void feed_final(struct trainer_evaluator *evaluator, uint32_t part, const struct base_sample *sample,
+                       const float *conditional)
+{
+    for (uint32_t k = 0; k < evaluator->config.tasks; k++) {
+        uint32_t parent = evaluator_parent(evaluator, k);
+        if (parent != UINT32_MAX && sample->label[parent]) {
+            evaluator_add(evaluator, part, TRAINER_MEASURE_FINAL, k,
+                          entry_paid(1, sample->label[k], conditional[k]));
+        }
+    }
+}
+
+void trainer_evaluator_feed(struct trainer_evaluator *evaluator, const struct base_sample *sample,
+                            const float *conditional, const float *products)
+{
+    trainer_evaluator_advance(evaluator, sample->due_time);
+    int64_t part = evaluator_part(evaluator, sample->due_time);
+    int64_t oldest = evaluator->part - TRAINER_EVALUATOR_PARTS + 1;
+    uint32_t place = evaluator_place(part < oldest ? oldest : part);
+    switch ((enum base_kind)sample->kind) {
+    case BASE_N0:
+    case BASE_C1:
+        feed_paid(evaluator, place, sample, conditional, products);
+        break;
+    case BASE_L:
+    case BASE_D2:
+        feed_late(evaluator, place, sample, conditional, products);
+        break;
+    case BASE_F3:
+        feed_final(evaluator, place, sample, conditional);
+        break;
+    case BASE_KINDS:
+        assert(false);
+    }
+}
+
+// The area under the ROC curve: the share of (positive, negative) pairs in the right order, ties half. A bin
+// whose negatives were taken back elsewhere can be below zero; the sum over pairs evens it out.
+static double sums_auc(const struct evaluator_sums *sums)
+{
+    double below = 0, pairs = 0, positives = 0;
+    for (uint32_t i = 0; i < TRAINER_EVALUATOR_BINS; i++) {
+        pairs += sums->bin_positives[i] * (below + sums->bin_negatives[i] / 2);
+        below += sums->bin_negatives[i];
+        positives += sums->bin_positives[i];
+    }
+    return positives > 0 && below > 0 ? fmin(fmax(pairs / (positives * below), 0), 1) : (double)NAN;
+}
+
+static double entropy(double share)
+{
+    double sum = 0;
+    sum -= share > 0 ? share * log(share) : 0;
+    sum -= share < 1 ? (1 - share) * log1p(-share) : 0;
+    return sum;
+}
+
+static struct trainer_evaluation sums_show(const struct evaluator_sums *sums)
+{
+    struct trainer_evaluation shown = {sums->events, sums->positives, (double)NAN,
+                                       (double)NAN,  (double)NAN,     sums_auc(sums)};
+    if (sums->events > 0) {
+        shown.log_loss = sums->loss / sums->events;
+        // A short window may hold more late positives than events.
+        shown.constant = entropy(fmin(sums->positives / sums->events, 1));
+    }
+    if (sums->positives > 0) {
+        shown.calibration = sums->predictions / sums->positives;
+    }
+    return shown;
+}
+
+struct trainer_evaluation trainer_evaluator_window(const struct trainer_evaluator *evaluator,
+                                                   enum trainer_measure measure, uint32_t task)
+{
+    assert(measure < TRAINER_MEASURES && task < evaluator->config.tasks);
+    struct evaluator_sums sum = {0};
+    for (uint32_t part = 0; part < TRAINER_EVALUATOR_PARTS; part++) {
+        const struct evaluator_sums *sums = &evaluator->sums[part][measure][task];
+        sum.events += sums->events;
+        sum.positives += sums->positives;
+        sum.predictions += sums->predictions;
+        sum.loss += sums->loss;
+        for (uint32_t i = 0; i < TRAINER_EVALUATOR_BINS; i++) {
+            sum.bin_positives[i] += sums->bin_positives[i];
+            sum.bin_negatives[i] += sums->bin_negatives[i];
+        }
+    }
+    return sums_show(&sum);
+}
+
+struct trainer_evaluation trainer_evaluator_total(const struct trainer_evaluator *evaluator,
+                                                  enum trainer_measure measure, uint32_t task)
+{
+    assert(measure < TRAINER_MEASURES && task < evaluator->config.tasks);
+    return sums_show(&evaluator->sums[EVALUATOR_TOTAL][measure][task]);
+}
