@@ -1,0 +1,282 @@
+// The Kafka sink. See produce.h.
+//
+// The partition is chosen by us, never by a partitioner. Idempotence keeps a partition's order through
+// retries. A full local queue makes put wait: that is the backpressure. A record that could not be delivered
+// fails the next call, for the offsets behind it would no longer be those of the files.
+#include <inttypes.h>
+#include <librdkafka/rdkafka.h>
+#include <stdlib.h>
+
+#include "consumer/schema.h"
+#include "daemon/produce.h"
+
+enum { KAFKA_ERROR_MAX = 256, FRAMING_MAX = 16, FULL_WAIT_MS = 50 };
+
+struct kafka_sink {
+    struct daemon_produce_sink sink;
+    rd_kafka_t *producer;
+    rd_kafka_topic_t *topics[DAEMON_MARKET_RANKS];
+    uint8_t framing[DAEMON_MARKET_RANKS][FRAMING_MAX]; // what goes before the Avro record
+    size_t framing_size;
+    struct base_buffer message;
+    uint64_t failed;             // deliveries
+    rd_kafka_resp_err_t failure; // the first one's reason
+    int timeout_ms;
+};
+
+static void kafka_delivered(rd_kafka_t *producer, const rd_kafka_message_t *message, void *opaque)
+{
+    (void)producer;
+    struct kafka_sink *kafka = opaque;
+    if (message->err && kafka->failed++ == 0) {
+        kafka->failure = message->err;
+    }
+}
+
+static int kafka_check(const struct kafka_sink *kafka, struct base_error *error)
+{
+    if (kafka->failed) {
+        return base_error_set(error, BASE_ENETWORK, "%" PRIu64 " records were not delivered: %s",
+                              kafka->failed, rd_kafka_err2str(kafka->failure));
+    }
+    return 0;
+}
+
+static int kafka_put(struct daemon_produce_sink *sink, const struct daemon_produce_record *record,
+                     struct base_error *error)
+{
+    struct kafka_sink *kafka = (struct kafka_sink *)sink;
+    base_buffer_clear(&kafka->message);
+    base_buffer_append(&kafka->message, kafka->framing[record->rank], kafka->framing_size);
+    base_buffer_append(&kafka->message, record->body.data, record->body.size);
+    for (;;) {
+        rd_kafka_resp_err_t code = rd_kafka_producev(
+            kafka->producer, RD_KAFKA_V_RKT(kafka->topics[record->rank]),
+            RD_KAFKA_V_PARTITION((int32_t)record->lane), RD_KAFKA_V_TIMESTAMP(record->timestamp),
+            RD_KAFKA_V_KEY(record->key.data, record->key.size),
+            RD_KAFKA_V_VALUE(kafka->message.data, kafka->message.size),
+            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+        if (code != RD_KAFKA_RESP_ERR__QUEUE_FULL) {
+            if (code) {
+                return base_error_set(error, BASE_EREFUSED, "%s: %s",
+                                      rd_kafka_topic_name(kafka->topics[record->rank]),
+                                      rd_kafka_err2str(code));
+            }
+            rd_kafka_poll(kafka->producer, 0);
+            return kafka_check(kafka, error);
+        }
+        rd_kafka_poll(kafka->producer, FULL_WAIT_MS);
+        if (kafka_check(kafka, error) < 0) {
+            return -1;
+        }
+    }
+}
+
+static int kafka_finish(struct daemon_produce_sink *sink, struct base_error *error)
+{
+    struct kafka_sink *kafka = (struct kafka_sink *)sink;
+    rd_kafka_resp_err_t code = rd_kafka_flush(kafka->producer, kafka->timeout_ms);
+    if (kafka_check(kafka, error) < 0) {
+        return -1;
+    }
+    if (code) {
+        return base_error_set(error, BASE_ENETWORK, "%d records were not acknowledged within %d ms",
+                              rd_kafka_outq_len(kafka->producer), kafka->timeout_ms);
+    }
+    return 0;
+}
+
+static void kafka_free(struct daemon_produce_sink *sink)
+{
+    struct kafka_sink *kafka = (struct kafka_sink *)sink;
+    for (int rank = 0; rank < DAEMON_MARKET_RANKS; rank++) {
+        if (kafka->topics[rank]) {
+            rd_kafka_topic_destroy(kafka->topics[rank]);
+        }
+    }
+    if (kafka->producer) {
+        rd_kafka_purge(kafka->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        rd_kafka_destroy(kafka->producer);
+    }
+    base_buffer_free(&kafka->message);
+    free(kafka);
+}
+
+static const struct daemon_produce_sink_operations kafka_operations = {kafka_put, kafka_finish, kafka_free};
+
+static int kafka_connect(struct kafka_sink *kafka, const struct daemon_produce_kafka_config *config,
+                         struct base_error *error)
+{
+    static const char *const ours[][2] = {
+        {"enable.idempotence", "true"},
+        {"linger.ms", "5"},
+        {"queue.buffering.max.messages", "500000"},
+        {"queue.buffering.max.kbytes", "262144"},
+    };
+    char text[KAFKA_ERROR_MAX];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set_opaque(conf, kafka);
+    rd_kafka_conf_set_dr_msg_cb(conf, kafka_delivered);
+    rd_kafka_conf_res_t set =
+        rd_kafka_conf_set(conf, "bootstrap.servers", config->bootstrap, text, sizeof text);
+    for (size_t i = 0; set == RD_KAFKA_CONF_OK && i < sizeof ours / sizeof *ours; i++) {
+        set = rd_kafka_conf_set(conf, ours[i][0], ours[i][1], text, sizeof text);
+    }
+    for (uint32_t i = 0; set == RD_KAFKA_CONF_OK && i < config->properties; i++) {
+        set =
+            rd_kafka_conf_set(conf, config->property_names[i], config->property_values[i], text, sizeof text);
+    }
+    if (set == RD_KAFKA_CONF_OK) {
+        kafka->producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text);
+    }
+    if (!kafka->producer) {
+        rd_kafka_conf_destroy(conf);
+        return base_error_set(error, BASE_EINVAL, "Kafka producer: %s", text);
+    }
+    return 0;
+}
+
+// What became of one topic's creation: existing already is as good.
+static int kafka_created(rd_kafka_event_t *event, struct base_error *error)
+{
+    if (!event) {
+        return base_error_set(error, BASE_ENETWORK, "creating topics: no answer");
+    }
+    if (rd_kafka_event_error(event)) {
+        return base_error_set(error, BASE_ENETWORK, "creating topics: %s",
+                              rd_kafka_event_error_string(event));
+    }
+    size_t count = 0;
+    const rd_kafka_topic_result_t **results =
+        rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_resp_err_t code = rd_kafka_topic_result_error(results[i]);
+        if (code && code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
+            return base_error_set(error, BASE_EREFUSED, "creating topic %s: %s",
+                                  rd_kafka_topic_result_name(results[i]), rd_kafka_err2str(code));
+        }
+    }
+    return 0;
+}
+
+static int kafka_create_topics(struct kafka_sink *kafka, const struct daemon_produce_kafka_config *config,
+                               struct base_error *error)
+{
+    char text[KAFKA_ERROR_MAX];
+    rd_kafka_NewTopic_t *topics[DAEMON_MARKET_RANKS] = {NULL};
+    int result = 0;
+    for (int rank = 0; rank < DAEMON_MARKET_RANKS; rank++) {
+        topics[rank] = rd_kafka_NewTopic_new(config->topics[rank], (int)config->lanes, 1, text, sizeof text);
+        if (!topics[rank]) {
+            result = base_error_set(error, BASE_EINVAL, "topic %s: %s", config->topics[rank], text);
+            goto out;
+        }
+    }
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka->producer);
+    rd_kafka_CreateTopics(kafka->producer, topics, DAEMON_MARKET_RANKS, NULL, queue);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, config->timeout_ms);
+    result = kafka_created(event, error);
+    if (event) {
+        rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(queue);
+out:
+    for (int rank = 0; rank < DAEMON_MARKET_RANKS; rank++) {
+        if (topics[rank]) {
+            rd_kafka_NewTopic_destroy(topics[rank]);
+        }
+    }
+    return result;
+}
+
+// Opens a topic and checks its partitions.
+static int kafka_open_topic(struct kafka_sink *kafka, const struct daemon_produce_kafka_config *config,
+                            uint32_t rank, struct base_error *error)
+{
+    const char *name = config->topics[rank];
+    kafka->topics[rank] = rd_kafka_topic_new(kafka->producer, name, NULL);
+    if (!kafka->topics[rank]) {
+        return base_error_set(error, BASE_EINVAL, "topic %s: %s", name,
+                              rd_kafka_err2str(rd_kafka_last_error()));
+    }
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_resp_err_t code =
+        rd_kafka_metadata(kafka->producer, 0, kafka->topics[rank], &metadata, config->timeout_ms);
+    if (code) {
+        return base_error_set(error, BASE_ENETWORK, "%s: %s", config->bootstrap, rd_kafka_err2str(code));
+    }
+    int result = 0;
+    const struct rd_kafka_metadata_topic *topic = metadata->topic_cnt ? &metadata->topics[0] : NULL;
+    if (!topic || topic->err) {
+        result = base_error_set(error, BASE_ENOTFOUND, "topic %s: %s", name,
+                                topic ? rd_kafka_err2str(topic->err) : "unknown");
+    } else if (topic->partition_cnt != (int)config->lanes) {
+        result = base_error_set(error, BASE_EINVAL, "topic %s has %d partitions, not %" PRIu32, name,
+                                topic->partition_cnt, config->lanes);
+    }
+    rd_kafka_metadata_destroy(metadata);
+    return result;
+}
+
+static void framing_number(uint8_t *at, uint64_t value, int width, bool big_endian)
+{
+    for (int i = 0; i < width; i++) {
+        at[i] = (uint8_t)(value >> (8 * (big_endian ? width - 1 - i : i)));
+    }
+}
+
+static int kafka_framing(struct kafka_sink *kafka, const struct daemon_produce_kafka_config *config,
+                         uint32_t rank, struct base_error *error)
+{
+    const char *text = daemon_produce_schema(rank);
+    uint8_t *framing = kafka->framing[rank];
+    if (config->framing == CONSUMER_FRAMING_SINGLE_OBJECT) {
+        struct consumer_schema *schema = consumer_schema_parse(base_span_string(text), error);
+        if (!schema) {
+            return -1;
+        }
+        framing[0] = 0xc3;
+        framing[1] = 0x01;
+        framing_number(framing + 2, consumer_schema_fingerprint(schema), 8, false);
+        kafka->framing_size = 10;
+        consumer_schema_free(schema);
+    } else if (config->framing == CONSUMER_FRAMING_CONFLUENT) {
+        char subject[KAFKA_ERROR_MAX];
+        snprintf(subject, sizeof subject, "%s-value", config->topics[rank]);
+        int64_t id = daemon_produce_register(config->registry, subject, text, config->timeout_ms, error);
+        if (id < 0) {
+            return -1;
+        }
+        framing[0] = 0;
+        framing_number(framing + 1, (uint64_t)id, 4, true);
+        kafka->framing_size = 5;
+    }
+    return 0;
+}
+
+struct daemon_produce_sink *daemon_produce_kafka_new(const struct daemon_produce_kafka_config *config,
+                                                     struct base_error *error)
+{
+    if (config->framing == CONSUMER_FRAMING_CONFLUENT && !config->registry) {
+        base_error_set(error, BASE_EINVAL, "Confluent's framing needs a schema registry");
+        return NULL;
+    }
+    struct kafka_sink *kafka = base_alloc_zeroed(1, sizeof *kafka);
+    kafka->sink.operations = &kafka_operations;
+    kafka->timeout_ms = config->timeout_ms;
+    int result = kafka_connect(kafka, config, error);
+    if (result == 0 && config->create_topics) {
+        result = kafka_create_topics(kafka, config, error);
+    }
+    for (uint32_t rank = 0; result == 0 && rank < DAEMON_MARKET_RANKS; rank++) {
+        result = kafka_framing(kafka, config, rank, error);
+        if (result == 0) {
+            result = kafka_open_topic(kafka, config, rank, error);
+        }
+    }
+    if (result < 0) {
+        kafka_free(&kafka->sink);
+        return NULL;
+    }
+    return &kafka->sink;
+}
