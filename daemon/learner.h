@@ -1,0 +1,65 @@
+// The learner: the trainer's thread. Takes minibatches and markers from the feed, trains, evaluates what was
+// predicted before each update, and at tick ends hands snapshots to the outbox, about once an interval.
+//
+// A minibatch whose loss or gradient is not finite changes nothing: its lanes and sequence numbers go to
+// <state_dir>/set-aside.jsonl, and when more than DAEMON_LEARNER_ASIDE_MAX of the last
+// DAEMON_LEARNER_ASIDE_WINDOW minibatches went there, the learner stops with an error, because then it is the
+// model that is broken.
+#ifndef DAEMON_LEARNER_H
+#define DAEMON_LEARNER_H
+
+#include "daemon/feed.h"
+#include "daemon/outbox.h"
+#include "trainer/evaluator.h"
+#include "trainer/model.h"
+
+enum {
+    DAEMON_LEARNER_ASIDE_WINDOW = 1000, // minibatches
+    DAEMON_LEARNER_ASIDE_MAX = 10,
+};
+
+struct daemon_learner_config {
+    struct trainer_model *model;  // the thread's own until it has ended
+    struct daemon_feed *feed;     // borrowed
+    struct daemon_outbox *outbox; // borrowed; NULL: nothing is published
+    int64_t tick_ms;
+    int64_t publish_interval_ms;
+    const char *state_dir;
+    const char *predictions; // a file to write daemon_prediction records to, or NULL
+    const struct base_clock *clock;
+};
+
+// A record of the predictions file: what the model said of a sample before it learned from it. Little-endian,
+// followed by `tasks` floats: the products P(stages 0..k all happen). For offline evaluation against a truth.
+struct daemon_prediction {
+    uint64_t impression; // XXH3 of the impression_id
+    uint8_t kind, mask;  // of the sample
+    uint8_t labels;      // bit k: task k's label
+    uint8_t tasks;
+};
+
+struct daemon_learner_state {
+    bool ended;
+    struct base_error error; // code BASE_OK: none
+    uint64_t beats;          // moves on as long as the thread is alive, also when it has nothing to do
+    uint64_t samples, minibatches, set_aside;
+    int64_t tick; // the last one that is learned; INT64_MIN: none
+    uint32_t tasks;
+    struct trainer_evaluation window[BASE_TASKS_MAX]; // products, last minute
+    struct trainer_evaluation total[BASE_TASKS_MAX];
+    uint64_t rows, bytes; // of the embedding table
+};
+
+struct daemon_learner;
+
+// Starts the thread. `config` is copied.
+struct daemon_learner *daemon_learner_new(const struct daemon_learner_config *config,
+                                          struct base_error *error);
+// Waits until the feed is drained (or an error came) and the last state is published or cannot be. Takes
+// NULL.
+void daemon_learner_join(struct daemon_learner *learner);
+void daemon_learner_free(struct daemon_learner *learner); // joins first; takes NULL
+// Any thread.
+void daemon_learner_state(struct daemon_learner *learner, struct daemon_learner_state *state);
+
+#endif
