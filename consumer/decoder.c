@@ -38,7 +38,7 @@ struct consumer_decoder {
     uint32_t touch_fields;
     struct consumer_registry *registry;
     struct consumer_schema *reader;   // or NULL
-    struct consumer_schema **writers; // by single-object framing: all known, the reader's included
+    struct consumer_schema **writers; // all that are configured, the reader first
     uint32_t writer_count;
     struct consumer_target *targets;
     uint32_t target_count;
@@ -220,7 +220,8 @@ static const struct consumer_schema *decoder_writer(const struct consumer_decode
 {
     if (decoder->framing == CONSUMER_FRAMING_BARE) {
         // The configured writer schema: the one behind the reader's, or that itself.
-        return decoder->writer_count > 1 ? decoder->writers[1] : decoder->reader;
+        uint32_t place = decoder->reader && decoder->writer_count > 1;
+        return place < decoder->writer_count ? decoder->writers[place] : NULL;
     }
     for (uint32_t i = 0; i < decoder->writer_count; i++) {
         if (consumer_schema_fingerprint(decoder->writers[i]) == schema) {
