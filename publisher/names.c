@@ -7,6 +7,12 @@ void publisher_names_add(struct publisher_names *names, const char *key)
     names->count++;
 }
 
+void publisher_names_append(struct publisher_names *names, const struct publisher_names *more)
+{
+    base_buffer_append(&names->text, more->text.data, more->text.size);
+    names->count += more->count;
+}
+
 void publisher_names_clear(struct publisher_names *names)
 {
     base_buffer_clear(&names->text);

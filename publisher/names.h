@@ -12,6 +12,7 @@ struct publisher_names {
 };
 
 void publisher_names_add(struct publisher_names *names, const char *key);
+void publisher_names_append(struct publisher_names *names, const struct publisher_names *more);
 void publisher_names_clear(struct publisher_names *names);
 void publisher_names_free(struct publisher_names *names); // takes NULL
 

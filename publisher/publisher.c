@@ -52,6 +52,7 @@ struct publisher {
     uint32_t verified; // where the look-round of keys stands
     struct base_buffer scratch;
     struct publisher_names added, superseded, kept;
+    struct publisher_names orphaned; // keys of versions that vanished from head by other hands
 };
 
 static char *copy_text(const char *text)
@@ -101,6 +102,7 @@ void publisher_free(struct publisher *publisher)
     publisher_names_free(&publisher->added);
     publisher_names_free(&publisher->superseded);
     publisher_names_free(&publisher->kept);
+    publisher_names_free(&publisher->orphaned);
     free(publisher->model);
     free(publisher->descriptor);
     free(publisher);
@@ -135,6 +137,7 @@ static int publisher_connect(struct publisher *publisher, struct base_error *err
     }
     if (strcmp(server.run_id, publisher->run_id) != 0) {
         publisher->full = true;
+        publisher->claimed = false;
         memcpy(publisher->run_id, server.run_id, sizeof publisher->run_id);
     }
     return 0;
@@ -197,6 +200,7 @@ static void publisher_set_moved(struct publisher *publisher)
 {
     struct publisher_manifest *moved = publisher->sent;
     publisher->sent = NULL;
+    publisher_names_clear(&publisher->orphaned);
     if (moved->deltas == 0) {
         publisher_set_current(publisher, moved, publisher->sent_head);
     } else { // the list of kept keys only grows
@@ -223,6 +227,11 @@ static int publisher_adopt(struct publisher *publisher, const char *head, struct
         publisher->full = true;
         if (publisher_fetch_manifest(publisher, head, &manifest, error)) {
             return -1;
+        }
+        if (publisher->current) {
+            struct publisher_manifest nothing = {.descriptor = publisher->descriptor_hash};
+            publisher_names_add_superseded(&publisher->orphaned, publisher->model, publisher->current,
+                                           &nothing);
         }
         publisher_set_current(publisher, manifest, head);
     }
@@ -432,6 +441,7 @@ static int publisher_verify_kept(struct publisher *publisher, struct base_error 
     }
     if (found != count) {
         publisher->full = true;
+        publisher->claimed = false; // epoch and head may be lost as well
         base_error_set(error, BASE_EREFUSED, "Redis has lost %d keys of the published model",
                        (int)(count - found));
         error->retriable = true;
@@ -473,6 +483,7 @@ static int publisher_commit(struct publisher *publisher, struct publisher_manife
                             const char *head, struct base_error *error)
 {
     publisher_names_clear(&publisher->superseded);
+    publisher_names_append(&publisher->superseded, &publisher->orphaned);
     struct publisher_version version;
     uint64_t checksum;
     if (publisher->current) {
