@@ -290,14 +290,15 @@ static const char *resolve_path(struct base_config *config, const char *path)
 static int read_string(struct reader *reader, const struct base_config_row *row, int number,
                        const char **field, const struct place *place)
 {
-    const char *text = read_text(reader, number, false, type_wanted[row->type], place);
+    enum base_config_type type = row->type == BASE_CONFIG_PATH ? BASE_CONFIG_PATH : BASE_CONFIG_STRING;
+    const char *text = read_text(reader, number, false, type_wanted[type], place);
     if (!text) {
         return -1;
     }
     if ((row->flags & BASE_CONFIG_SECRET) && !reader->fallback && text[0]) {
         reader_problem(reader, true, place, "the secret stands in the file; use %s_file", row->name);
     }
-    *field = row->type == BASE_CONFIG_PATH ? resolve_path(reader->config, text) : text;
+    *field = type == BASE_CONFIG_PATH ? resolve_path(reader->config, text) : text;
     return 0;
 }
 

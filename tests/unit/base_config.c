@@ -1,0 +1,876 @@
+// The configuration table: every type, every refusal with its place, secrets, marks, the canonical text and
+// the reference page.
+#include "base/config.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "support_directory.h"
+
+// --- A table with one row a type ---
+
+struct leaf {
+    const char *name;
+    uint64_t weight;
+    struct base_config_uints widths;
+};
+
+struct tree {
+    double depth;
+    const char *must;
+};
+
+struct sample {
+    bool yes;
+    int64_t offset;
+    uint64_t count;
+    double ratio;
+    const char *title;
+    const char *directory;
+    int colour;
+    int64_t wait;
+    int64_t absent_wait;
+    uint64_t memory;
+    struct base_config_strings names;
+    struct base_config_uints widths;
+    struct base_config_reals bounds;
+    struct base_config_map properties;
+    struct base_config_records leaves;
+    struct tree tree;
+    const char *password;
+    double absent_ratio;
+    int absent_colour;
+};
+
+static const char *const colours[] = {"red", "green", "blue", NULL};
+
+static const struct base_config_row leaf_rows[] = {
+    {.name = "name",
+     .type = BASE_CONFIG_STRING,
+     .offset = offsetof(struct leaf, name),
+     .flags = BASE_CONFIG_REQUIRED,
+     .description = "A leaf's name."},
+    {.name = "weight",
+     .type = BASE_CONFIG_UINT,
+     .offset = offsetof(struct leaf, weight),
+     .fallback = "3",
+     .max = 10,
+     .description = "Its weight."},
+    {.name = "widths",
+     .type = BASE_CONFIG_UINTS,
+     .offset = offsetof(struct leaf, widths),
+     .fallback = "[]",
+     .description = "Widths."},
+};
+static const struct base_config_table leaf_table = {"A leaf.", sizeof(struct leaf), leaf_rows, 3};
+
+static const struct base_config_row tree_rows[] = {
+    {.name = "depth",
+     .type = BASE_CONFIG_REAL,
+     .offset = offsetof(struct tree, depth),
+     .fallback = "0.5",
+     .min = 0.25,
+     .max = 4,
+     .description = "Depth."},
+    {.name = "must",
+     .type = BASE_CONFIG_STRING,
+     .offset = offsetof(struct tree, must),
+     .flags = BASE_CONFIG_REQUIRED,
+     .description = "it is needed"},
+};
+static const struct base_config_table tree_table = {"A tree.", sizeof(struct tree), tree_rows, 2};
+
+#define ROW(field, kind, ...)                                                   \
+    {                                                                           \
+        .name = #field, .type = kind, .offset = offsetof(struct sample, field), \
+        .description = "The " #field ".", __VA_ARGS__                           \
+    }
+
+static const struct base_config_row rows[] = {
+    ROW(yes, BASE_CONFIG_BOOL, .fallback = "true"),
+    ROW(offset, BASE_CONFIG_INT, .fallback = "-2", .min = -5, .max = 5),
+    ROW(count, BASE_CONFIG_UINT, .fallback = "1_000"),
+    ROW(ratio, BASE_CONFIG_REAL, .fallback = "0.125", .min = 0.001, .max = 1),
+    ROW(title, BASE_CONFIG_STRING, .fallback = "no title"),
+    ROW(directory, BASE_CONFIG_PATH, .fallback = "/var/x"),
+    ROW(colour, BASE_CONFIG_ENUM, .fallback = "green", .choices = colours),
+    ROW(wait, BASE_CONFIG_DURATION, .fallback = "1h30m", .min = 1000, .max = 86400000),
+    ROW(absent_wait, BASE_CONFIG_DURATION),
+    ROW(memory, BASE_CONFIG_BYTES, .fallback = "128MiB", .min = 4096, .max = 1099511627776.0),
+    ROW(names, BASE_CONFIG_STRINGS, .fallback = "[a, b]"),
+    ROW(widths, BASE_CONFIG_UINTS, .fallback = "[16, 32]", .min = 1, .max = 64, .items_min = 1),
+    ROW(bounds, BASE_CONFIG_REALS, .fallback = "[]"),
+    ROW(properties, BASE_CONFIG_MAP, .fallback = "{}", .flags = BASE_CONFIG_OPERATIONAL),
+    ROW(leaves, BASE_CONFIG_RECORDS, .fallback = "[{name: oak}]", .table = &leaf_table),
+    ROW(tree, BASE_CONFIG_RECORD, .table = &tree_table),
+    ROW(password, BASE_CONFIG_STRING, .flags = BASE_CONFIG_SECRET),
+    ROW(absent_ratio, BASE_CONFIG_REAL),
+    ROW(absent_colour, BASE_CONFIG_ENUM, .choices = colours),
+};
+static const struct base_config_table table = {"# Sample", sizeof(struct sample), rows,
+                                               sizeof rows / sizeof *rows};
+
+struct fixture {
+    struct base_config *config;
+    struct base_config_problems problems;
+    struct sample sample;
+    int status;
+};
+
+static struct fixture *fixture_read(const char *text)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    fixture->config = base_config_new();
+    fixture->status = base_config_read(fixture->config, &table, "f.yaml", base_span_string(text),
+                                       &fixture->sample, &fixture->problems);
+    return fixture;
+}
+
+static void fixture_free(struct fixture *fixture)
+{
+    base_config_free(fixture->config);
+    free(fixture);
+}
+
+// A text with tree.must given, so that only the error under test appears.
+#define MUST "tree: {must: x}\n"
+
+// Reads `text` and asserts that it has exactly this one error.
+static void one_error(const char *text, const char *expected)
+{
+    struct fixture *fixture = fixture_read(text);
+    cr_assert_eq(fixture->status, -1, "no error in: %s", text);
+    cr_assert_eq(fixture->problems.errors, 1, "%u errors in: %s (%s; %s)", fixture->problems.errors, text,
+                 fixture->problems.item[0].text, fixture->problems.item[1].text);
+    cr_assert_str_eq(fixture->problems.item[0].text, expected);
+    fixture_free(fixture);
+}
+
+static void good(const char *text)
+{
+    struct fixture *fixture = fixture_read(text);
+    cr_assert_eq(fixture->status, 0, "%s", fixture->problems.item[0].text);
+    fixture_free(fixture);
+}
+
+// --- Values ---
+
+Test(config, defaults_of_every_type)
+{
+    struct fixture *fixture = fixture_read(MUST);
+    const struct sample *sample = &fixture->sample;
+    cr_assert_eq(fixture->status, 0, "%s", fixture->problems.item[0].text);
+    cr_assert_eq(fixture->problems.count, 0);
+    cr_assert(sample->yes);
+    cr_assert_eq(sample->offset, -2);
+    cr_assert_eq(sample->count, 1000);
+    cr_assert_eq(sample->ratio, 0.125);
+    cr_assert_str_eq(sample->title, "no title");
+    cr_assert_str_eq(sample->directory, "/var/x");
+    cr_assert_eq(sample->colour, 1);
+    cr_assert_eq(sample->wait, 5400000);
+    cr_assert_eq(sample->absent_wait, -1);
+    cr_assert_eq(sample->memory, 128u << 20);
+    cr_assert_eq(sample->names.count, 2);
+    cr_assert_str_eq(sample->names.item[1], "b");
+    cr_assert_eq(sample->widths.item[1], 32);
+    cr_assert_eq(sample->bounds.count, 0);
+    cr_assert_eq(sample->properties.count, 0);
+    cr_assert_eq(sample->leaves.count, 1);
+    const struct leaf *leaf = sample->leaves.item;
+    cr_assert_str_eq(leaf->name, "oak");
+    cr_assert_eq(leaf->weight, 3);
+    cr_assert_eq(sample->tree.depth, 0.5);
+    cr_assert_null(sample->password);
+    cr_assert(isnan(sample->absent_ratio));
+    cr_assert_eq(sample->absent_colour, -1);
+    fixture_free(fixture);
+}
+
+Test(config, values_of_every_type)
+{
+    struct fixture *fixture =
+        fixture_read("yes: false\noffset: 5\ncount: 18446744073709551615\nratio: 1e-3\n"
+                     "title: 'it''s'\ndirectory: /abs\ncolour: blue\nwait: 2s\n"
+                     "absent_wait: 0\nmemory: 1GB\nnames: ['12', x y]\nwidths: [64]\n"
+                     "bounds: [-1.5, 2]\nproperties: {a.b: 'c', d: 7}\n"
+                     "leaves:\n  - name: elm\n    widths: [1, 2]\n  - {name: fir, weight: 10}\n"
+                     "tree:\n  must: y\n  depth: 4\nabsent_ratio: -0.5\nabsent_colour: red\n");
+    const struct sample *sample = &fixture->sample;
+    cr_assert_eq(fixture->status, 0, "%s", fixture->problems.item[0].text);
+    cr_assert_not(sample->yes);
+    cr_assert_eq(sample->offset, 5);
+    cr_assert_eq(sample->count, UINT64_MAX);
+    cr_assert_eq(sample->ratio, 0.001);
+    cr_assert_str_eq(sample->title, "it's");
+    cr_assert_str_eq(sample->directory, "/abs");
+    cr_assert_eq(sample->colour, 2);
+    cr_assert_eq(sample->wait, 2000);
+    cr_assert_eq(sample->absent_wait, 0);
+    cr_assert_eq(sample->memory, 1000000000);
+    cr_assert_str_eq(sample->names.item[0], "12");
+    cr_assert_eq(sample->widths.count, 1);
+    cr_assert_eq(sample->bounds.item[0], -1.5);
+    cr_assert_str_eq(sample->properties.name[0], "a.b");
+    cr_assert_str_eq(sample->properties.value[1], "7");
+    const struct leaf *leaf = sample->leaves.item;
+    cr_assert_eq(sample->leaves.count, 2);
+    cr_assert_eq(leaf[0].widths.count, 2);
+    cr_assert_eq(leaf[0].weight, 3, "a record's own default");
+    cr_assert_eq(leaf[1].weight, 10);
+    cr_assert_eq(sample->tree.depth, 4);
+    cr_assert_eq(sample->absent_ratio, -0.5);
+    cr_assert_eq(sample->absent_colour, 0);
+    fixture_free(fixture);
+}
+
+Test(config, texts_may_look_like_anything)
+{
+    struct fixture *fixture = fixture_read(MUST "title: 007\n");
+    cr_assert_str_eq(fixture->sample.title, "007");
+    fixture_free(fixture);
+    good(MUST "title: yes\n");
+    good(MUST "title: ''\n");
+    good(MUST "title: 'null'\n");
+}
+
+Test(config, empty_texts_are_all_defaults)
+{
+    one_error("", "f.yaml:1:1: tree.must: must be given: it is needed");
+    one_error("# nothing\n", "f.yaml:1:1: tree.must: must be given: it is needed");
+    one_error("yes: true\n", "f.yaml:1:1: tree.must: must be given: it is needed");
+    one_error("tree: {}\n", "f.yaml:1:7: tree.must: must be given: it is needed");
+}
+
+// --- Refusals ---
+
+Test(config, unknown_settings_are_refused_with_a_guess)
+{
+    one_error(MUST "colur: red\n", "f.yaml:2:1: unknown setting \"colur\" (did you mean \"colour\"?)");
+    one_error(MUST "zzzzzz: red\n", "f.yaml:2:1: unknown setting \"zzzzzz\"");
+    one_error("tree: {must: x, detph: 1}\n",
+              "f.yaml:1:17: tree: unknown setting \"detph\" (did you mean \"depth\"?)");
+    one_error(MUST "leaves: [{name: a}, {name: b, wieght: 1}]\n",
+              "f.yaml:2:31: leaves[1]: unknown setting \"wieght\" (did you mean \"weight\"?)");
+    one_error(MUST "title_file: x\n", "f.yaml:2:1: unknown setting \"title_file\"");
+}
+
+Test(config, doubles_are_refused)
+{
+    one_error(MUST "yes: true\nyes: false\n", "f.yaml:3:1: yes: is given twice");
+    one_error(MUST "properties: {a: b, a: c}\n", "f.yaml:2:20: properties: \"a\" is given twice");
+    one_error(MUST "tree: {must: x}\n", "f.yaml:2:1: tree: is given twice");
+    struct fixture *fixture = fixture_read(MUST "password: x\npassword_file: /none\n");
+    cr_assert_eq(fixture->problems.errors, 1);
+    cr_assert_str_eq(fixture->problems.item[1].text, "f.yaml:3:1: password_file: is given twice");
+    fixture_free(fixture);
+}
+
+Test(config, wrong_kinds_are_refused)
+{
+    one_error(MUST "yes: [true]\n", "f.yaml:2:6: yes: expected true or false, found a list");
+    one_error(MUST "yes: maybe\n", "f.yaml:2:6: yes: expected true or false, found \"maybe\"");
+    one_error(MUST "yes: 'true'\n", "f.yaml:2:6: yes: expected true or false, found a quoted text");
+    one_error(MUST "count: -1\n", "f.yaml:2:8: count: expected a whole number, found \"-1\"");
+    one_error(MUST "count: 18446744073709551616\n",
+              "f.yaml:2:8: count: expected a whole number, found \"18446744073709551616\"");
+    one_error(MUST "offset: 1.5\n", "f.yaml:2:9: offset: expected an integer, found \"1.5\"");
+    one_error(MUST "ratio: inf\n", "f.yaml:2:8: ratio: expected a number, found \"inf\"");
+    one_error(MUST "wait: 5\n",
+              "f.yaml:2:7: wait: expected a duration (500ms, 2s, 10m, 1h30m, 7d), found \"5\"");
+    one_error(MUST "memory: 5 MiB\n",
+              "f.yaml:2:9: memory: expected a size (4096, 128MiB, 1GB), found \"5 MiB\"");
+    one_error(MUST "title: {a: b}\n", "f.yaml:2:8: title: expected a text, found a mapping");
+    one_error(MUST "title:\n", "f.yaml:2:7: title: has no value; expected a text");
+    one_error(MUST "title: ~\n", "f.yaml:2:8: title: has no value; expected a text");
+    one_error(MUST "title: null\n", "f.yaml:2:8: title: has no value; expected a text");
+    one_error(MUST "title: \"a\\0b\"\n", "f.yaml:2:8: title: a NUL byte in the text");
+    one_error(MUST "directory: [a]\n", "f.yaml:2:12: directory: expected a path, found a list");
+    one_error(MUST "names: a\n", "f.yaml:2:8: names: expected a list of texts, found a single value");
+    one_error(MUST "names: [[a]]\n", "f.yaml:2:9: names[0]: expected a text, found a list");
+    one_error(MUST "properties: [a]\n",
+              "f.yaml:2:13: properties: expected a mapping of names to texts, found a list");
+    one_error(MUST "properties: {a: [b]}\n", "f.yaml:2:17: properties.a: expected a text, found a list");
+    one_error(MUST "properties: {[a]: b}\n", "f.yaml:2:14: properties: expected a name, found a list");
+    one_error(MUST "leaves: {name: a}\n", "f.yaml:2:9: leaves: expected a list of mappings, found a mapping");
+    one_error(MUST "leaves: [a]\n", "f.yaml:2:10: leaves[0]: expected a mapping, found a single value");
+    one_error("tree: [a]\n", "f.yaml:1:7: tree: expected a mapping, found a list");
+    one_error("- a\n", "f.yaml:1:1: expected a mapping, found a list");
+    one_error(MUST "[a]: b\n", "f.yaml:2:1: expected a setting's name, found a list");
+    one_error(MUST "colour: gren\n",
+              "f.yaml:2:9: colour: \"gren\" is not one of: red, green, blue (did you mean \"green\"?)");
+    one_error(MUST "colour: orange-like\n",
+              "f.yaml:2:9: colour: \"orange-like\" is not one of: red, green, blue");
+    one_error(MUST "colour: [red]\n", "f.yaml:2:9: colour: expected one of its choices, found a list");
+}
+
+Test(config, bounds_are_inclusive)
+{
+    good(MUST "offset: -5\nratio: 0.001\nwait: 1s\nmemory: 4096\nwidths: [1, 64]\n");
+    good(MUST "offset: 5\nratio: 1\nwait: 1d\nmemory: 1TB\n");
+    one_error(MUST "offset: 6\n", "f.yaml:2:9: offset: 6 is out of bounds: -5 to 5");
+    one_error(MUST "offset: -6\n", "f.yaml:2:9: offset: -6 is out of bounds: -5 to 5");
+    one_error(MUST "ratio: 1.5\n", "f.yaml:2:8: ratio: 1.5 is out of bounds: 0.001 to 1");
+    one_error(MUST "wait: 999ms\n", "f.yaml:2:7: wait: 999ms is out of bounds: 1s to 1d");
+    one_error(MUST "memory: 4KiB\nwidths: [1, 65]\n", "f.yaml:3:13: widths[1]: 65 is out of bounds: 1 to 64");
+    one_error(MUST "memory: 4095\n", "f.yaml:2:9: memory: 4095 is out of bounds: 4KiB to 1TiB");
+    one_error(MUST "widths: []\n", "f.yaml:2:9: widths: 0 items; from 1 to 4096 are allowed");
+}
+
+Test(config, every_error_in_one_run)
+{
+    struct fixture *fixture =
+        fixture_read("yes: 1\ncount: x\nwat: 3\nleaves:\n  - weight: 11\n  - {name: [a]}\n"
+                     "widths: [0, a]\n");
+    static const char *const expected[] = {
+        "f.yaml:1:6: yes: expected true or false, found \"1\"",
+        "f.yaml:2:8: count: expected a whole number, found \"x\"",
+        "f.yaml:3:1: unknown setting \"wat\" (did you mean \"wait\"?)",
+        "f.yaml:5:13: leaves[0].weight: 11 is out of bounds: 0 to 10",
+        "f.yaml:5:5: leaves[0].name: must be given: A leaf's name.",
+        "f.yaml:6:12: leaves[1].name: expected a text, found a list",
+        "f.yaml:7:10: widths[0]: 0 is out of bounds: 1 to 64",
+        "f.yaml:7:13: widths[1]: expected a whole number, found \"a\"",
+        "f.yaml:1:1: tree.must: must be given: it is needed",
+    };
+    cr_assert_eq(fixture->problems.errors, sizeof expected / sizeof *expected);
+    for (uint32_t i = 0; i < fixture->problems.count; i++) {
+        cr_assert_str_eq(fixture->problems.item[i].text, expected[i]);
+        cr_assert_not(fixture->problems.item[i].warning);
+    }
+    // What was refused has its default.
+    cr_assert(fixture->sample.yes);
+    cr_assert_eq(fixture->sample.count, 1000);
+    cr_assert_eq(fixture->sample.widths.count, 2);
+    cr_assert_eq(((const struct leaf *)fixture->sample.leaves.item)[0].weight, 3);
+    fixture_free(fixture);
+}
+
+Test(config, problems_beyond_the_list_are_counted)
+{
+    struct base_buffer text = {0};
+    base_buffer_append(&text, "widths: [", 9);
+    for (int i = 0; i < 100; i++) {
+        base_buffer_append(&text, "x,", 2);
+    }
+    base_buffer_append(&text, "]\n" MUST "\0", 2 + sizeof MUST);
+    struct fixture *fixture = fixture_read((const char *)text.data);
+    cr_assert_eq(fixture->problems.errors, 100);
+    cr_assert_eq(fixture->problems.count, BASE_CONFIG_PROBLEMS_MAX);
+    fixture_free(fixture);
+    base_buffer_free(&text);
+}
+
+Test(config, what_is_not_yaml_is_refused_with_its_place)
+{
+    struct fixture *fixture = fixture_read("yes: true\ncount: [1\n");
+    cr_assert_eq(fixture->problems.errors, 1);
+    cr_assert_eq(strncmp(fixture->problems.item[0].text, "f.yaml:3:1: not YAML: ", 22), 0, "%s",
+                 fixture->problems.item[0].text);
+    cr_assert_eq(fixture->sample.count, 1000, "defaults all the same");
+    fixture_free(fixture);
+
+    fixture = fixture_read("yes: \xff\xfe\n");
+    cr_assert_eq(fixture->problems.errors, 1);
+    cr_assert(strstr(fixture->problems.item[0].text, "not YAML: "));
+    fixture_free(fixture);
+}
+
+Test(config, one_document_without_aliases_and_tags)
+{
+    one_error(MUST "---\nyes: true\n", "f.yaml:3:1: a second document");
+    one_error(MUST "names: [&a x, *a]\n", "f.yaml:2:9: names[1]: aliases are not supported");
+    one_error(MUST "leaves: &l [{name: a}]\nproperties: {a: *l}\n",
+              "f.yaml:2:9: properties.a: aliases are not supported");
+    one_error(MUST "title: !!str x\nyes: !!bool true\n", "f.yaml:3:6: yes: tags are not supported");
+    one_error(MUST "names: !mine [a]\n", "f.yaml:2:8: names: tags are not supported");
+    struct fixture *fixture = fixture_read(MUST "---\n[\n");
+    cr_assert_eq(fixture->problems.errors, 1);
+    cr_assert(strstr(fixture->problems.item[0].text, "not YAML"));
+    fixture_free(fixture);
+}
+
+Test(config, too_many_items_and_bytes)
+{
+    struct base_buffer text = {0};
+    base_buffer_append(&text, "names: [", 8);
+    for (int i = 0; i <= BASE_CONFIG_ITEMS_MAX; i++) {
+        base_buffer_append(&text, "x,", 2);
+    }
+    base_buffer_append(&text, "]\n" MUST "\0", 2 + sizeof MUST);
+    one_error((const char *)text.data, "f.yaml:1:8: names: 4097 items; from 0 to 4096 are allowed");
+
+    base_buffer_clear(&text);
+    base_buffer_append(&text, MUST "properties: {", sizeof MUST - 1 + 13);
+    for (int i = 0; i <= BASE_CONFIG_ITEMS_MAX; i++) {
+        char entry[16];
+        int size = snprintf(entry, sizeof entry, "k%d: v, ", i);
+        base_buffer_append(&text, entry, (size_t)size);
+    }
+    base_buffer_append(&text, "}\n\0", 3);
+    one_error((const char *)text.data, "f.yaml:2:13: properties: 4097 entries; at most 4096 are allowed");
+
+    base_buffer_clear(&text);
+    base_buffer_append(&text, "#", 1);
+    for (int i = 0; i < BASE_CONFIG_FILE_MAX; i++) {
+        base_buffer_u8(&text, 'x');
+    }
+    base_buffer_u8(&text, 0);
+    one_error((const char *)text.data, "f.yaml:1:1: larger than 1048576 bytes");
+    base_buffer_free(&text);
+}
+
+// --- Files and secrets ---
+
+static void write_file(const char *path, const char *text, size_t size, mode_t mode)
+{
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    cr_assert_eq(fwrite(text, 1, size, file), size);
+    fclose(file);
+    chmod(path, mode);
+}
+
+struct files {
+    char directory[SUPPORT_DIRECTORY_MAX];
+    char config[SUPPORT_DIRECTORY_MAX + 32];
+    char secret[SUPPORT_DIRECTORY_MAX + 32];
+};
+
+static struct fixture *files_read(const struct files *files, const char *text)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+    write_file(files->config, text, strlen(text), 0600);
+    fixture->config = base_config_new();
+    fixture->status =
+        base_config_read_file(fixture->config, &table, files->config, &fixture->sample, &fixture->problems);
+    return fixture;
+}
+
+static void files_make(struct files *files)
+{
+    support_directory_make(files->directory);
+    snprintf(files->config, sizeof files->config, "%s/c.yaml", files->directory);
+    snprintf(files->secret, sizeof files->secret, "%s/secret", files->directory);
+}
+
+Test(config, relative_paths_count_from_the_file)
+{
+    struct files files;
+    files_make(&files);
+    struct fixture *fixture = files_read(&files, MUST "directory: sub/dir\n");
+    char expected[SUPPORT_DIRECTORY_MAX + 32];
+    snprintf(expected, sizeof expected, "%s/sub/dir", files.directory);
+    cr_assert_str_eq(fixture->sample.directory, expected);
+    fixture_free(fixture);
+    fixture = fixture_read(MUST "directory: sub/dir\n");
+    cr_assert_str_eq(fixture->sample.directory, "sub/dir", "a file without a directory");
+    fixture_free(fixture);
+    fixture = files_read(&files, MUST "directory: ''\n");
+    cr_assert_str_eq(fixture->sample.directory, "");
+    fixture_free(fixture);
+    support_directory_remove(files.directory);
+}
+
+Test(config, a_secret_comes_from_its_file)
+{
+    struct files files;
+    files_make(&files);
+    write_file(files.secret, "open sesame\r\nsecond line\n", 25, 0600);
+    struct fixture *fixture = files_read(&files, MUST "password_file: secret\n");
+    cr_assert_eq(fixture->status, 0, "%s", fixture->problems.item[0].text);
+    cr_assert_eq(fixture->problems.count, 0);
+    cr_assert_str_eq(fixture->sample.password, "open sesame");
+    cr_assert(base_config_given(fixture->config, &fixture->sample.password));
+    fixture_free(fixture);
+
+    write_file(files.secret, "x", 1, 0644);
+    fixture = files_read(&files, MUST "password_file: secret\n");
+    cr_assert_eq(fixture->status, 0);
+    cr_assert_eq(fixture->problems.warnings, 1);
+    cr_assert(strstr(fixture->problems.item[0].text, "can be read by everybody"));
+    cr_assert_str_eq(fixture->sample.password, "x");
+    fixture_free(fixture);
+    support_directory_remove(files.directory);
+}
+
+Test(config, an_inline_secret_is_warned_of)
+{
+    struct fixture *fixture = fixture_read(MUST "password: abc\n");
+    cr_assert_eq(fixture->status, 0);
+    cr_assert_eq(fixture->problems.warnings, 1);
+    cr_assert_str_eq(fixture->problems.item[0].text,
+                     "f.yaml:2:11: password: the secret stands in the file; use password_file");
+    cr_assert(fixture->problems.item[0].warning);
+    cr_assert_str_eq(fixture->sample.password, "abc");
+    fixture_free(fixture);
+}
+
+static void secret_error(const struct files *files, const char *expected)
+{
+    struct fixture *fixture = files_read(files, MUST "password_file: secret\n");
+    cr_assert_eq(fixture->problems.errors, 1);
+    cr_assert(strstr(fixture->problems.item[0].text, expected), "%s", fixture->problems.item[0].text);
+    cr_assert(strstr(fixture->problems.item[0].text, "c.yaml:2:16: password_file: "));
+    cr_assert_null(fixture->sample.password);
+    cr_assert(base_config_refused(fixture->config, &fixture->sample.password));
+    fixture_free(fixture);
+}
+
+Test(config, secrets_that_cannot_be_read)
+{
+    struct files files;
+    files_make(&files);
+    secret_error(&files, "No such file or directory");
+    write_file(files.secret, "\nx", 2, 0600);
+    secret_error(&files, "the first line is empty");
+    write_file(files.secret, "a\0b", 3, 0600);
+    secret_error(&files, "holds a NUL byte");
+    char large[BASE_CONFIG_SECRET_MAX + 1];
+    memset(large, 'x', sizeof large);
+    write_file(files.secret, large, sizeof large, 0600);
+    secret_error(&files, "is larger than 4096 bytes");
+    unlink(files.secret);
+    cr_assert_eq(mkfifo(files.secret, 0600), 0);
+    secret_error(&files, "is not a file");
+    unlink(files.secret);
+    struct fixture *fixture = files_read(&files, MUST "password_file: [a]\n");
+    cr_assert_eq(fixture->problems.errors, 1);
+    fixture_free(fixture);
+    support_directory_remove(files.directory);
+}
+
+Test(config, a_file_that_is_not_there_is_one_problem)
+{
+    struct base_config *config = base_config_new();
+    struct base_config_problems problems = {0};
+    struct sample sample;
+    cr_assert_eq(base_config_read_file(config, &table, "/nowhere/c.yaml", &sample, &problems), -1);
+    cr_assert_eq(problems.errors, 1);
+    cr_assert_str_eq(problems.item[0].text,
+                     "/nowhere/c.yaml: cannot open /nowhere/c.yaml: No such file or directory");
+    cr_assert_eq(sample.count, 1000, "defaults");
+    base_config_free(config);
+    base_config_free(NULL);
+}
+
+// --- Marks and the caller's own problems ---
+
+Test(config, the_callers_problems_have_their_places)
+{
+    struct fixture *fixture = fixture_read("tree:\n  must: x\nwait: 3s\ncount: x\nleaves:\n  - name: a\n");
+    struct base_config_problems problems = {0};
+    const struct sample *sample = &fixture->sample;
+    const struct leaf *leaf = sample->leaves.item;
+    base_config_problem(&problems, fixture->config, false, &sample->wait, "too long for %s", "it");
+    base_config_problem(&problems, fixture->config, true, &sample->tree.depth, "a default");
+    base_config_problem(&problems, fixture->config, false, &leaf->weight, "in a list");
+    base_config_problem(&problems, fixture->config, false, &sample->count, "its own value was refused");
+    base_config_problem(&problems, fixture->config, false, NULL, "of the whole file");
+    base_config_problem(&problems, fixture->config, false, &problems, "a field that was never read");
+    cr_assert_eq(problems.count, 5);
+    cr_assert_eq(problems.warnings, 1);
+    cr_assert_eq(problems.errors, 4);
+    cr_assert_str_eq(problems.item[0].text, "f.yaml:3:1: wait: too long for it");
+    cr_assert_str_eq(problems.item[1].text, "f.yaml:2:3: tree.depth: a default");
+    cr_assert(problems.item[1].warning);
+    cr_assert_str_eq(problems.item[2].text, "f.yaml:6:5: leaves[0].weight: in a list");
+    cr_assert_str_eq(problems.item[3].text, "f.yaml: of the whole file");
+    cr_assert_str_eq(problems.item[4].text, "f.yaml: a field that was never read");
+    cr_assert(base_config_given(fixture->config, &sample->wait));
+    cr_assert_not(base_config_given(fixture->config, &sample->ratio));
+    cr_assert_not(base_config_given(fixture->config, &sample->count));
+    cr_assert_not(base_config_given(fixture->config, &problems));
+    cr_assert(base_config_refused(fixture->config, &sample->count));
+    cr_assert_not(base_config_refused(fixture->config, &sample->wait));
+    fixture_free(fixture);
+}
+
+Test(config, long_texts_are_cut)
+{
+    char name[BASE_CONFIG_PROBLEM_TEXT * 2], text[2 * sizeof name];
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    snprintf(text, sizeof text, MUST "properties: {%s: [x]}\n", name);
+    struct fixture *fixture = fixture_read(text);
+    cr_assert_eq(fixture->problems.errors, 1);
+    cr_assert_lt(strlen(fixture->problems.item[0].text), BASE_CONFIG_PROBLEM_TEXT);
+    fixture_free(fixture);
+}
+
+Test(config, memory_of_the_config)
+{
+    struct base_config *config = base_config_new();
+    uint8_t *bytes = base_config_memory(config, 100);
+    for (int i = 0; i < 100; i++) {
+        cr_assert_eq(bytes[i], 0);
+    }
+    cr_assert_eq((uintptr_t)bytes % 16, 0);
+    cr_assert_not_null(base_config_memory(config, 0));
+    cr_assert_str_eq(base_config_string(config, "%s-%d", "a", 7), "a-7");
+    base_config_free(config);
+}
+
+// --- Canonical text and reference page ---
+
+static char *canonical(const struct sample *sample)
+{
+    struct base_buffer out = {0};
+    base_config_canonical(&table, sample, &out);
+    base_buffer_u8(&out, 0);
+    return (char *)out.data;
+}
+
+Test(config, canonical_text_knows_every_type)
+{
+    struct fixture *fixture =
+        fixture_read("title: 'a \"b\"\n\n  c'\npassword: abc\nbounds: [1, 2.5]\nproperties: {a: b}\n" MUST);
+    char *text = canonical(&fixture->sample);
+    cr_assert_str_eq(text,
+                     "yes: true\noffset: -2\ncount: 1000\nratio: 0.125\ntitle: \"a \\x22b\\x22\\x0ac\"\n"
+                     "directory: \"/var/x\"\ncolour: green\nwait: 5400000\nabsent_wait: -1\n"
+                     "memory: 134217728\nnames: [\"a\", \"b\"]\nwidths: [16, 32]\nbounds: [1, 2.5]\n"
+                     "leaves: 1\nleaves[0].name: \"oak\"\nleaves[0].weight: 3\nleaves[0].widths: []\n"
+                     "tree.depth: 0.5\ntree.must: \"x\"\npassword: \"secret\"\nabsent_ratio: none\n"
+                     "absent_colour: none\n");
+    free(text);
+    fixture_free(fixture);
+}
+
+Test(config, canonical_texts_are_equal_for_equal_settings)
+{
+    struct fixture *a = fixture_read(MUST);
+    struct fixture *b =
+        fixture_read("tree:\n    must: 'x'\ncount: 1000\nwait: 90m\nproperties: {operational: too}\n");
+    struct fixture *c = fixture_read(MUST "wait: 91m\n");
+    cr_assert_eq(b->status, 0, "%s", b->problems.item[0].text);
+    char *text_a = canonical(&a->sample), *text_b = canonical(&b->sample), *text_c = canonical(&c->sample);
+    cr_assert_str_eq(text_a, text_b);
+    cr_assert_str_neq(text_a, text_c);
+    free(text_a);
+    free(text_b);
+    free(text_c);
+    fixture_free(a);
+    fixture_free(b);
+    fixture_free(c);
+}
+
+Test(config, canonical_maps)
+{
+    struct map_only {
+        struct base_config_map map;
+    } object;
+    static const struct base_config_row map_rows[] = {
+        {.name = "map", .type = BASE_CONFIG_MAP, .offset = 0, .fallback = "{}", .description = "m"}};
+    static const struct base_config_table map_table = {"m", sizeof(struct map_only), map_rows, 1};
+    struct base_config *config = base_config_new();
+    struct base_config_problems problems = {0};
+    base_config_read(config, &map_table, "m", base_span_string("map: {b: 1, a: '\"'}"), &object, &problems);
+    struct base_buffer out = {0};
+    base_config_canonical(&map_table, &object, &out);
+    base_buffer_u8(&out, 0);
+    cr_assert_str_eq((char *)out.data, "map: [\"b\": \"1\", \"a\": \"\\x22\"]\n");
+    base_buffer_free(&out);
+    base_config_free(config);
+}
+
+Test(config, reference_page)
+{
+    struct base_buffer out = {0};
+    base_config_reference(&table, &out);
+    base_buffer_u8(&out, 0);
+    const char *page = (const char *)out.data;
+    static const char *const lines[] = {
+        "# Sample\n\n| setting | type, bounds | default | what it is |\n|---|---|---|---|\n",
+        "| `yes` | true, false | `true` | The yes. |\n",
+        "| `offset` | integer, -5 to 5 | `-2` | The offset. |\n",
+        "| `ratio` | number, 0.001 to 1 | `0.125` | The ratio. |\n",
+        "| `colour` | `red`, `green`, `blue` | `green` | The colour. |\n",
+        "| `wait` | duration, 1s to 1d | `1h30m` | The wait. |\n",
+        "| `absent_wait` | duration | | The absent_wait. |\n",
+        "| `widths` | list of whole numbers, 1 to 64, at least 1 | `[16, 32]` | The widths. |\n",
+        "| `password` | text | | The password. Better `password_file`, the path of a file whose first line "
+        "it is. |\n",
+        "\n## `leaves[]`\n\nA leaf.\n\n",
+        "| `name` (required) | text | | A leaf's name. |\n",
+        "\n## `tree`\n\nA tree.\n\n",
+        "| `memory` | size, 4KiB to 1TiB | `128MiB` | The memory. |\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        cr_assert(strstr(page, lines[i]), "missing: %s in:\n%s", lines[i], page);
+    }
+    base_buffer_free(&out);
+}
+
+// --- Written forms ---
+
+Test(config, durations)
+{
+    static const struct {
+        const char *text;
+        int64_t ms; // -1: refused
+    } cases[] = {
+        {"0", 0},
+        {"0s", 0},
+        {"1ms", 1},
+        {"500ms", 500},
+        {"2s", 2000},
+        {"10m", 600000},
+        {"7d", 604800000},
+        {"1h30m", 5400000},
+        {"1d2h3m4s5ms", 93784005},
+        {"1_000s", 1000000},
+        {"9223372036854775807ms", INT64_MAX},
+        {"9223372036854775808ms", -1},
+        {"106751991168d", -1},
+        {"", -1},
+        {"5", -1},
+        {"s", -1},
+        {"1.5s", -1},
+        {"-1s", -1},
+        {"1 s", -1},
+        {"1s ", -1},
+        {"30m1h", -1},
+        {"1s1s", -1},
+        {"1x", -1},
+        {"1sm", -1},
+        {"1w", -1},
+        {"_1s", -1},
+        {"1_s", -1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int64_t ms = 77;
+        int status = base_config_parse_duration(cases[i].text, &ms);
+        cr_assert_eq(status, cases[i].ms < 0 ? -1 : 0, "%s", cases[i].text);
+        cr_assert_eq(ms, cases[i].ms < 0 ? 77 : cases[i].ms, "%s: %lld", cases[i].text, (long long)ms);
+        char out[BASE_CONFIG_NUMBER_MAX];
+        int64_t again;
+        if (status == 0) {
+            cr_assert_eq(base_config_parse_duration(base_config_format_duration(ms, out), &again), 0, "%s",
+                         out);
+            cr_assert_eq(again, ms);
+        }
+    }
+    char out[BASE_CONFIG_NUMBER_MAX];
+    cr_assert_str_eq(base_config_format_duration(-5400000, out), "-1h30m");
+    cr_assert_str_eq(base_config_format_duration(INT64_MIN, out), "-106751991167d7h12m55s808ms");
+}
+
+Test(config, sizes)
+{
+    static const struct {
+        const char *text;
+        int64_t bytes; // -1: refused
+    } cases[] = {
+        {"0", 0},
+        {"4096", 4096},
+        {"7B", 7},
+        {"3kB", 3000},
+        {"1KiB", 1024},
+        {"2MB", 2000000},
+        {"128MiB", 134217728},
+        {"1GB", 1000000000},
+        {"1GiB", 1073741824},
+        {"1TB", 1000000000000},
+        {"1TiB", INT64_C(1) << 40},
+        {"1K", -1},
+        {"1.5MiB", -1},
+        {"MiB", -1},
+        {"-1", -1},
+        {"1 MiB", -1},
+        {"", -1},
+        {"16777216TiB", -1},
+        {"18446744073709551616", -1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint64_t bytes = 77;
+        int status = base_config_parse_bytes(cases[i].text, &bytes);
+        cr_assert_eq(status, cases[i].bytes < 0 ? -1 : 0, "%s", cases[i].text);
+        cr_assert_eq(bytes, cases[i].bytes < 0 ? 77 : (uint64_t)cases[i].bytes, "%s", cases[i].text);
+        char out[BASE_CONFIG_NUMBER_MAX];
+        uint64_t again;
+        if (status == 0) {
+            cr_assert_eq(base_config_parse_bytes(base_config_format_bytes(bytes, out), &again), 0, "%s", out);
+            cr_assert_eq(again, bytes);
+        }
+    }
+    char out[BASE_CONFIG_NUMBER_MAX];
+    cr_assert_str_eq(base_config_format_bytes(4097, out), "4097");
+    cr_assert_str_eq(base_config_format_bytes(0, out), "0");
+    cr_assert_str_eq(base_config_format_bytes(3u << 20, out), "3MiB");
+}
+
+Test(config, integers)
+{
+    int64_t i = 77;
+    uint64_t u = 77;
+    cr_assert_eq(base_config_parse_int("-9223372036854775808", &i), 0);
+    cr_assert_eq(i, INT64_MIN);
+    cr_assert_eq(base_config_parse_int("9223372036854775807", &i), 0);
+    cr_assert_eq(i, INT64_MAX);
+    static const char *const bad[] = {
+        "9223372036854775808", "-9223372036854775809", "+1", "--1", "", "-", "1a", "0x1"};
+    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
+        cr_assert_eq(base_config_parse_int(bad[k], &i), -1, "%s", bad[k]);
+    }
+    cr_assert_eq(i, INT64_MAX, "untouched");
+    cr_assert_eq(base_config_parse_uint("1_000_000", &u), 0);
+    cr_assert_eq(u, 1000000);
+    static const char *const bad_uint[] = {"", "-1", "1__0", "_1", "1_", "18446744073709551616", " 1"};
+    for (size_t k = 0; k < sizeof bad_uint / sizeof *bad_uint; k++) {
+        cr_assert_eq(base_config_parse_uint(bad_uint[k], &u), -1, "%s", bad_uint[k]);
+    }
+    cr_assert_eq(u, 1000000);
+}
+
+Test(config, reals)
+{
+    double r = 77;
+    static const struct {
+        const char *text;
+        double value;
+    } good_cases[] = {{"0", 0}, {"-1.5", -1.5}, {"+2", 2}, {"1e-3", 0.001}, {".5", 0.5}, {"1_000.5", 1000.5}};
+    for (size_t k = 0; k < sizeof good_cases / sizeof *good_cases; k++) {
+        cr_assert_eq(base_config_parse_real(good_cases[k].text, &r), 0, "%s", good_cases[k].text);
+        cr_assert_eq(r, good_cases[k].value);
+    }
+    static const char *const bad[] = {
+        "",      "e",
+        "1e999", "nan",
+        "inf",   "0x1p3",
+        " 1",    "1 ",
+        "1,5",   "_1",
+        "1_",    "1_.5",
+        "1.2.3", "11111111111111111111111111111111111111111111111111111111111111111111"};
+    r = 77;
+    for (size_t k = 0; k < sizeof bad / sizeof *bad; k++) {
+        cr_assert_eq(base_config_parse_real(bad[k], &r), -1, "%s", bad[k]);
+    }
+    cr_assert_eq(r, 77, "untouched");
+    static const double values[] = {0, 0.1, -1e300, 5e-324, 1.0 / 3, 123456789, 0.333};
+    for (size_t k = 0; k < sizeof values / sizeof *values; k++) {
+        char out[BASE_CONFIG_NUMBER_MAX];
+        cr_assert_eq(base_config_parse_real(base_config_format_real(values[k], out), &r), 0, "%s", out);
+        cr_assert_eq(r, values[k], "%s", out);
+    }
+    char out[BASE_CONFIG_NUMBER_MAX];
+    cr_assert_str_eq(base_config_format_real(0.1, out), "0.1");
+}
+
+Test(config, nearest_words)
+{
+    static const char *const names[] = {"wait", "window", "workers",
+                                        "a-name-that-is-longer-than-any-that-anybody-would-type", NULL};
+    cr_assert_str_eq(base_config_nearest("wiat", names), "wait");
+    cr_assert_str_eq(base_config_nearest("windw", names), "window");
+    cr_assert_str_eq(base_config_nearest("worker", names), "workers");
+    cr_assert_null(base_config_nearest("publish", names));
+    cr_assert_null(base_config_nearest("", names));
+    cr_assert_null(base_config_nearest("x", names));
+    cr_assert_null(base_config_nearest("a-name-that-is-longer-than-any-that-anybody-would-typo", names));
+}

@@ -1,0 +1,53 @@
+// Hashes against known values of XXH3, and the canonical bytes of a slot's key.
+#include "base/hash.h"
+
+#include <criterion/criterion.h>
+
+Test(hash, known_values)
+{
+    // If these change, so does every key of every published model.
+    cr_assert_eq(base_hash_bytes(base_span_string(""), 0), 0x2d06800538d394c2u);
+    cr_assert_eq(base_hash_bytes(base_span_string("a"), 0), 0xe6c632b61e964e1fu);
+    cr_assert_eq(base_hash_bytes(base_span_string("abc"), 0), 0x78af5f94892f3950u);
+}
+
+Test(hash, slot_keys_are_salted_bytes)
+{
+    uint64_t salt = base_hash_slot_salt("brand");
+    cr_assert_eq(salt, base_hash_bytes(base_span_string("brand"), 0));
+    cr_assert_eq(base_hash_slot_bytes(salt, base_span_string("acme")),
+                 base_hash_bytes(base_span_string("acme"), salt));
+    cr_assert_neq(base_hash_slot_bytes(salt, base_span_string("acme")),
+                  base_hash_slot_bytes(base_hash_slot_salt("shop"), base_span_string("acme")));
+}
+
+Test(hash, integers_are_eight_bytes_little_endian)
+{
+    uint64_t salt = base_hash_slot_salt("age");
+    cr_assert_eq(base_hash_slot_integer(salt, 258),
+                 base_hash_bytes(base_span_make("\2\1\0\0\0\0\0\0", 8), salt));
+    cr_assert_eq(base_hash_slot_integer(salt, -2),
+                 base_hash_bytes(base_span_make("\xfe\xff\xff\xff\xff\xff\xff\xff", 8), salt));
+    cr_assert_neq(base_hash_slot_integer(salt, 0), base_hash_slot_integer(salt, 1));
+}
+
+Test(hash, running_hash_is_that_of_the_concatenation)
+{
+    uint8_t bytes[1000];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)(i * 7);
+    }
+    for (size_t piece = 1; piece < 400; piece += 37) {
+        struct base_hasher *hasher = base_hasher_new();
+        cr_assert_not_null(hasher);
+        for (size_t at = 0; at < sizeof bytes; at += piece) {
+            size_t size = sizeof bytes - at < piece ? sizeof bytes - at : piece;
+            base_hasher_update(hasher, bytes + at, size);
+        }
+        cr_assert_eq(base_hasher_digest(hasher), base_hash_bytes(base_span_make(bytes, sizeof bytes), 0));
+        base_hasher_update(hasher, "more", 4);
+        cr_assert_neq(base_hasher_digest(hasher), base_hash_bytes(base_span_make(bytes, sizeof bytes), 0));
+        base_hasher_free(hasher);
+    }
+    base_hasher_free(NULL);
+}
