@@ -1,0 +1,253 @@
+// freshet replay: a bounded run over files or a topic's present content: the same join, the same training, no
+// clock.
+//
+// Prints, as one JSON object: events, samples by kind, the joiner's counters, what was predicted before each
+// update, and the weight hash. Nothing is published unless asked for.
+#include <ftw.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/config.h"
+#include "daemon/command.h"
+#include "daemon/status.h"
+
+enum { REPLAY_LOOK_MS = 100, REPLAY_BAR = 30, REPLAY_DIRECTORIES_OPEN = 16 };
+
+static const char usage[] =
+    "usage: freshet replay -c FILE [options]\n"
+    "Runs the configured source from its start to its present end and prints counts and the weight hash "
+    "(JSON).\n"
+    "\n"
+    "  -c, --config FILE    the configuration\n"
+    "      --finish         let everything that waits run out: watermark +infinity after the last record\n"
+    "      --samples FILE   write the joined samples as an Avro container (schemas/sample.avsc)\n"
+    "      --features       with the features' ids\n"
+    "      --predictions FILE   what was predicted before each update (daemon/learner.h)\n"
+    "      --publish        publish to the configured Redis\n"
+    "      --workers N      instead of the configured number; changes no result\n"
+    "      --fetch N        files: messages read ahead a partition; changes no result\n"
+    "      --state-dir DIR  instead of the configured one; default: a temporary directory, removed at the "
+    "end\n"
+    "      --quiet          no progress on standard error\n";
+
+struct replay_options {
+    const char *path;
+    bool quiet;
+    struct daemon_pipeline_options pipeline;
+};
+
+static int replay_number(const char *name, const char *text, uint32_t *number)
+{
+    uint64_t value;
+    if (base_config_parse_uint(text, &value) || value == 0 || value > UINT32_MAX) {
+        fprintf(stderr, "freshet replay: --%s: not a positive number: %s\n", name, text);
+        return -1;
+    }
+    *number = (uint32_t)value;
+    return 0;
+}
+
+// 0, or the exit status + 1.
+static int replay_parse(int argc, char **argv, struct replay_options *options)
+{
+    static const struct option long_options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"finish", no_argument, NULL, 'f'},
+        {"samples", required_argument, NULL, 's'},
+        {"features", no_argument, NULL, 'F'},
+        {"predictions", required_argument, NULL, 'p'},
+        {"publish", no_argument, NULL, 'P'},
+        {"workers", required_argument, NULL, 'w'},
+        {"fetch", required_argument, NULL, 'n'},
+        {"state-dir", required_argument, NULL, 'd'},
+        {"quiet", no_argument, NULL, 'q'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    options->pipeline.bounded = true;
+    optind = 1;
+    for (int option; (option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1;) {
+        switch (option) {
+        case 'c':
+            options->path = optarg;
+            break;
+        case 'f':
+            options->pipeline.finish = true;
+            break;
+        case 's':
+            options->pipeline.samples = optarg;
+            break;
+        case 'F':
+            options->pipeline.features = true;
+            break;
+        case 'p':
+            options->pipeline.predictions = optarg;
+            break;
+        case 'P':
+            options->pipeline.publish = true;
+            break;
+        case 'w':
+            if (replay_number("workers", optarg, &options->pipeline.workers)) {
+                return 3;
+            }
+            break;
+        case 'n':
+            if (replay_number("fetch", optarg, &options->pipeline.fetch)) {
+                return 3;
+            }
+            break;
+        case 'd':
+            options->pipeline.state_dir = optarg;
+            break;
+        case 'q':
+            options->quiet = true;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            return 1;
+        default:
+            fputs(usage, stderr);
+            return 3;
+        }
+    }
+    if (!options->path || optind != argc) {
+        fputs(usage, stderr);
+        return 3;
+    }
+    return 0;
+}
+
+// One line that overwrites itself on a terminal: share done, rates, time left.
+static void replay_progress(const struct daemon_pipeline_state *state, double seconds)
+{
+    uint64_t all = state->ingest.read + state->ingest.lag;
+    double share = all ? (double)state->ingest.read / (double)all : 0;
+    char bar[REPLAY_BAR + 1];
+    for (int i = 0; i < REPLAY_BAR; i++) {
+        bar[i] = i < (int)(share * REPLAY_BAR) ? '#' : '.';
+    }
+    bar[REPLAY_BAR] = '\0';
+    fprintf(stderr, "\r[%s] %5.1f %%  %" PRIu64 " events  %.0f events/s  %.0f samples/s  %.0f s left   ", bar,
+            100 * share, state->ingest.events, (double)state->ingest.events / seconds,
+            (double)state->learner.samples / seconds, share > 0 ? seconds * (1 - share) / share : 0.0);
+    fflush(stderr);
+}
+
+static void replay_wait(struct daemon_pipeline *pipeline, const struct replay_options *options, int64_t begin)
+{
+    bool show = !options->quiet && isatty(STDERR_FILENO);
+    struct daemon_pipeline_state state;
+    do {
+        const struct timespec nap = {0, REPLAY_LOOK_MS * 1000000L};
+        nanosleep(&nap, NULL);
+        daemon_pipeline_state(pipeline, &state);
+        if (show) {
+            replay_progress(&state, (double)(base_clock_monotonic_ns(&base_clock_system) - begin) / 1e9);
+        }
+    } while (!state.learner.ended);
+    if (show) {
+        fputc('\n', stderr);
+    }
+}
+
+static void replay_print(const struct daemon_config *config, const struct daemon_pipeline *pipeline,
+                         const struct daemon_pipeline_state *state, struct daemon_status_times begin,
+                         struct daemon_status_times end)
+{
+    static const struct daemon_pipeline_state before;
+    char *text = daemon_status_text(config, &before, begin, state, end);
+    json_t *object = json_loads(text, 0, NULL);
+    free(text);
+    char hash[17];
+    snprintf(hash, sizeof hash, "%016" PRIx64, daemon_pipeline_hash(pipeline));
+    json_object_set_new(object, "weights", json_string(hash));
+    json_object_set_new(object, "seconds", json_real((double)(end.monotonic_ns - begin.monotonic_ns) / 1e9));
+    json_dumpf(object, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    fputc('\n', stdout);
+    json_decref(object);
+}
+
+static int replay_run(const struct daemon_config *config, const struct replay_options *options)
+{
+    struct base_error error = {0};
+    int status = 1;
+    struct daemon_status_times begin = {base_clock_monotonic_ns(&base_clock_system),
+                                        base_clock_wall_ms(&base_clock_system)};
+    struct daemon_pipeline *pipeline = daemon_pipeline_new(config, &options->pipeline, &error);
+    if (!pipeline || daemon_pipeline_start(pipeline, &error)) {
+        goto out;
+    }
+    replay_wait(pipeline, options, begin.monotonic_ns);
+    if (daemon_pipeline_join(pipeline, &error)) {
+        goto out;
+    }
+    struct daemon_status_times end = {base_clock_monotonic_ns(&base_clock_system),
+                                      base_clock_wall_ms(&base_clock_system)};
+    struct daemon_pipeline_state state;
+    daemon_pipeline_state(pipeline, &state);
+    replay_print(config, pipeline, &state, begin, end);
+    status = 0;
+
+out:
+    if (status) {
+        fprintf(stderr, "freshet replay: %s\n", error.text);
+    }
+    daemon_pipeline_free(pipeline);
+    return status;
+}
+
+static int replay_remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place)
+{
+    (void)info;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+// Removes the temporary state directory with all it holds.
+static void replay_remove(const char *directory)
+{
+    if (nftw(directory, replay_remove_entry, REPLAY_DIRECTORIES_OPEN, FTW_DEPTH | FTW_PHYS) != 0) {
+        fprintf(stderr, "freshet replay: cannot remove %s\n", directory);
+    }
+}
+
+int daemon_command_replay(int argc, char **argv)
+{
+    struct replay_options options = {0};
+    int status = replay_parse(argc, argv, &options);
+    if (status) {
+        return status - 1;
+    }
+    struct base_config_problems *problems = base_alloc_zeroed(1, sizeof *problems);
+    struct daemon_config *config = daemon_config_load(options.path, problems);
+    for (uint32_t i = 0; i < problems->count; i++) {
+        fprintf(stderr, "%s%s\n", problems->item[i].warning ? "warning: " : "", problems->item[i].text);
+    }
+    free(problems);
+    if (!config) {
+        return 1;
+    }
+    char temporary[] = "/tmp/freshet-replay-XXXXXX";
+    bool made = !options.pipeline.state_dir;
+    if (made) {
+        options.pipeline.state_dir = mkdtemp(temporary);
+    }
+    if (options.pipeline.state_dir) {
+        status = replay_run(config, &options);
+    } else {
+        perror("freshet replay: /tmp");
+        status = 1;
+    }
+    if (made && options.pipeline.state_dir) {
+        replay_remove(temporary);
+    }
+    daemon_config_free(config);
+    return status;
+}

@@ -1,0 +1,272 @@
+// freshetd: the daemon. main = parse, configure, block signals, build, start, READY, loop, STOPPING.
+//
+// Exit status: 0 asked to stop; 1 a part failed (the last log line says which); 78 (EX_CONFIG) the
+// configuration is wrong, which the service manager does not retry.
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/notify.h"
+#include "daemon/pipeline.h"
+#include "daemon/signals.h"
+#include "daemon/status.h"
+#include "trainer/blas.h"
+
+enum {
+    EXIT_CONFIG = 78,
+    LOOP_MS = 200,          // how long a signal is waited for at a time
+    STATUS_MS = 1000,       // how often the status file is renewed
+    REPORT_MS = 30000,      // how often progress is logged
+    STOP_MARGIN_MS = 30000, // what the drain may take, as told to the service manager
+};
+
+struct freshetd {
+    struct daemon_config *config;
+    struct base_log *log;
+    struct daemon_notify *notify;
+    struct daemon_signals *signals;
+    struct daemon_pipeline *pipeline;
+    int64_t watchdog_ns; // 0: none
+    bool ready;
+
+    struct daemon_pipeline_state shown; // at the last status
+    struct daemon_status_times shown_times;
+    int64_t reported_ns, petted_ns;
+    uint64_t petted_ingest, petted_learner; // their beats when the watchdog was last petted
+    uint64_t publications;                  // logged so far
+    char publication_error[BASE_ERROR_TEXT_MAX];
+};
+
+static int usage(FILE *out, int status)
+{
+    fprintf(out, "usage: freshetd -c FILE\n"
+                 "  -c, --config FILE   the configuration (docs/CONFIGURATION.md)\n"
+                 "      --version\n");
+    return status;
+}
+
+// Loads the configuration and prints every problem of it.
+static struct daemon_config *load(const char *path)
+{
+    struct base_config_problems *problems = base_alloc_zeroed(1, sizeof *problems);
+    struct daemon_config *config = daemon_config_load(path, problems);
+    for (uint32_t i = 0; i < problems->count; i++) {
+        fprintf(stderr, "%s%s\n", problems->item[i].warning ? "warning: " : "", problems->item[i].text);
+    }
+    free(problems);
+    return config;
+}
+
+// Logs what changed about publications since the last look.
+static void log_publications(struct freshetd *freshetd, const struct daemon_outbox_state *outbox)
+{
+    if (outbox->publications > freshetd->publications) {
+        freshetd->publications = outbox->publications;
+        char version[64];
+        snprintf(version, sizeof version, "%" PRIu64 ".%" PRIu64, outbox->last.version.epoch,
+                 outbox->last.version.number);
+        base_log_write(freshetd->log, BASE_LOG_DEBUG, "published a version",
+                       BASE_LOG_FIELDS(base_log_string("version", version),
+                                       base_log_uint("rows", outbox->last.rows),
+                                       base_log_uint("bytes", outbox->last.bytes)));
+    }
+    const char *text = outbox->error.code == BASE_OK ? "" : outbox->error.text;
+    if (strcmp(text, freshetd->publication_error) != 0) {
+        snprintf(freshetd->publication_error, sizeof freshetd->publication_error, "%s", text);
+        if (text[0]) {
+            base_log_error(freshetd->log, BASE_LOG_WARNING, "publication failed", &outbox->error);
+        } else {
+            base_log_write(freshetd->log, BASE_LOG_INFO, "publication works again", NULL, 0);
+        }
+    }
+}
+
+static void log_progress(struct freshetd *freshetd, const struct daemon_pipeline_state *state)
+{
+    base_log_write(freshetd->log, BASE_LOG_INFO, "progress",
+                   BASE_LOG_FIELDS(base_log_uint("events", state->ingest.events),
+                                   base_log_uint("samples", state->learner.samples),
+                                   base_log_uint("lag", state->ingest.lag),
+                                   base_log_uint("dead_letters", state->ingest.dead),
+                                   base_log_uint("publications", state->outbox.publications)));
+}
+
+// READY once the source answered (the pipeline was built) and Redis gave an epoch.
+static void become_ready(struct freshetd *freshetd, const struct daemon_pipeline_state *state)
+{
+    if (freshetd->ready || !state->outbox.connected) {
+        return;
+    }
+    struct base_error error = {0};
+    freshetd->ready = true;
+    daemon_notify_ready(freshetd->notify, "training", &error);
+    base_log_write(freshetd->log, BASE_LOG_INFO, "ready", NULL, 0);
+}
+
+// Tells the watchdog that we live, if both threads have moved on since it was last told.
+static void pet_watchdog(struct freshetd *freshetd, const struct daemon_pipeline_state *state, int64_t now)
+{
+    if (freshetd->watchdog_ns == 0 || now - freshetd->petted_ns < freshetd->watchdog_ns) {
+        return;
+    }
+    if ((state->beats != freshetd->petted_ingest || state->ended) &&
+        state->learner.beats != freshetd->petted_learner) {
+        struct base_error error = {0};
+        daemon_notify_watchdog(freshetd->notify, &error);
+        freshetd->petted_ns = now;
+        freshetd->petted_ingest = state->beats;
+        freshetd->petted_learner = state->learner.beats;
+    }
+}
+
+static void show_status(struct freshetd *freshetd, const struct daemon_pipeline_state *state)
+{
+    struct daemon_status_times times = {base_clock_monotonic_ns(&base_clock_system),
+                                        base_clock_wall_ms(&base_clock_system)};
+    if (times.monotonic_ns - freshetd->shown_times.monotonic_ns < (int64_t)STATUS_MS * 1000000) {
+        return;
+    }
+    char *text = daemon_status_text(freshetd->config, &freshetd->shown, freshetd->shown_times, state, times);
+    struct base_error error = {0};
+    if (daemon_status_write(freshetd->config->state_dir, text, &error)) {
+        base_log_error(freshetd->log, BASE_LOG_WARNING, "cannot write the status file", &error);
+    }
+    free(text);
+    daemon_notify_status(freshetd->notify, &error,
+                         "lag %" PRIu64 " messages, %" PRIu64 " samples, version %" PRIu64 ".%" PRIu64,
+                         state->ingest.lag, state->learner.samples, state->outbox.last.version.epoch,
+                         state->outbox.last.version.number);
+    freshetd->shown = *state;
+    freshetd->shown_times = times;
+}
+
+// Runs until a signal or until a part has ended.
+static void loop(struct freshetd *freshetd)
+{
+    for (;;) {
+        int signal = daemon_signals_wait(freshetd->signals, LOOP_MS);
+        if (daemon_signals_ends(signal)) {
+            base_log_write(freshetd->log, BASE_LOG_INFO, "asked to stop",
+                           BASE_LOG_FIELDS(base_log_string("signal", strsignal(signal))));
+            return;
+        }
+        struct daemon_pipeline_state state;
+        daemon_pipeline_state(freshetd->pipeline, &state);
+        int64_t now = base_clock_monotonic_ns(&base_clock_system);
+        become_ready(freshetd, &state);
+        pet_watchdog(freshetd, &state, now);
+        show_status(freshetd, &state);
+        log_publications(freshetd, &state.outbox);
+        if (now - freshetd->reported_ns >= (int64_t)REPORT_MS * 1000000) {
+            freshetd->reported_ns = now;
+            log_progress(freshetd, &state);
+        }
+        if (state.ended || state.learner.ended || state.outbox.failed) {
+            return;
+        }
+    }
+}
+
+static int build(struct freshetd *freshetd, struct base_error *error)
+{
+    freshetd->signals = daemon_signals_new(error);
+    if (!freshetd->signals) {
+        return -1;
+    }
+    freshetd->notify = daemon_notify_new(getenv("NOTIFY_SOCKET"), error);
+    if (!freshetd->notify) {
+        return -1;
+    }
+    freshetd->watchdog_ns =
+        daemon_notify_watchdog_interval(getenv("WATCHDOG_USEC"), getenv("WATCHDOG_PID")) * 1000;
+    // A file source is a bounded job under the daemon too: it ends when the files do.
+    const struct daemon_pipeline_options options = {
+        .publish = true,
+        .finish = freshetd->config->source.kind == DAEMON_SOURCE_FILES,
+        .bounded = freshetd->config->source.kind == DAEMON_SOURCE_FILES,
+    };
+    freshetd->pipeline = daemon_pipeline_new(freshetd->config, &options, error);
+    return freshetd->pipeline ? daemon_pipeline_start(freshetd->pipeline, error) : -1;
+}
+
+static int run(struct freshetd *freshetd)
+{
+    struct base_error error = {0};
+    char blas[TRAINER_BLAS_TEXT_MAX];
+    trainer_blas_describe(blas, sizeof blas);
+    base_log_write(freshetd->log, BASE_LOG_INFO, "starting",
+                   BASE_LOG_FIELDS(base_log_string("version", FRESHET_VERSION), base_log_string("blas", blas),
+                                   base_log_string("model", freshetd->config->model.name)));
+    if (build(freshetd, &error)) {
+        base_log_error(freshetd->log, BASE_LOG_ERROR, "cannot start", &error);
+        return 1;
+    }
+    loop(freshetd);
+
+    struct base_error ignored = {0};
+    daemon_notify_stopping(freshetd->notify, "draining", &ignored);
+    daemon_notify_extend(freshetd->notify, (int64_t)STOP_MARGIN_MS * 1000, &ignored);
+    daemon_pipeline_stop(freshetd->pipeline);
+    int status = daemon_pipeline_join(freshetd->pipeline, &error);
+    struct daemon_pipeline_state state;
+    daemon_pipeline_state(freshetd->pipeline, &state);
+    freshetd->shown_times.monotonic_ns = 0; // the last state is shown whatever the time
+    show_status(freshetd, &state);
+    log_publications(freshetd, &state.outbox);
+    log_progress(freshetd, &state);
+    if (status) {
+        base_log_error(freshetd->log, BASE_LOG_ERROR, "stopped by an error", &error);
+        return 1;
+    }
+    base_log_write(freshetd->log, BASE_LOG_INFO, "stopped", NULL, 0);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    trainer_blas_pin(argv); // first: it may run this program anew, with the right kernels
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
+    };
+    const char *path = NULL;
+    for (int option; (option = getopt_long(argc, argv, "c:h", options, NULL)) != -1;) {
+        switch (option) {
+        case 'c':
+            path = optarg;
+            break;
+        case 'v':
+            printf("freshetd %s\n", FRESHET_VERSION);
+            return 0;
+        case 'h':
+            return usage(stdout, 0);
+        default:
+            return usage(stderr, 2);
+        }
+    }
+    if (!path || optind != argc) {
+        return usage(stderr, 2);
+    }
+    struct freshetd freshetd = {.config = load(path)};
+    if (!freshetd.config) {
+        return EXIT_CONFIG;
+    }
+    const struct base_log_config log = {
+        .level = (enum base_log_level)freshetd.config->log_level,
+        .fd = STDERR_FILENO,
+        .journal_stream = getenv("JOURNAL_STREAM"),
+    };
+    freshetd.log = base_log_new(&log);
+    int status = run(&freshetd);
+    daemon_pipeline_free(freshetd.pipeline);
+    daemon_signals_free(freshetd.signals);
+    daemon_notify_free(freshetd.notify);
+    base_log_free(freshetd.log);
+    daemon_config_free(freshetd.config);
+    return status;
+}

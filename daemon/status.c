@@ -1,0 +1,159 @@
+// The status file. See status.h.
+#include "daemon/status.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static json_t *status_real(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *status_time(int64_t time)
+{
+    return time == INT64_MIN || time == INT64_MAX ? json_null() : json_integer(time);
+}
+
+static double status_rate(uint64_t before, uint64_t now, double seconds)
+{
+    return seconds > 0 && now >= before ? (double)(now - before) / seconds : 0;
+}
+
+static json_t *status_evaluation(const char *name, const struct trainer_evaluation *evaluation)
+{
+    json_t *task = json_object();
+    json_object_set_new(task, "name", json_string(name));
+    json_object_set_new(task, "count", status_real(evaluation->events));
+    json_object_set_new(task, "positives", status_real(evaluation->positives));
+    json_object_set_new(task, "log_loss", status_real(evaluation->log_loss));
+    json_object_set_new(task, "constant_log_loss", status_real(evaluation->constant));
+    json_object_set_new(task, "calibration", status_real(evaluation->calibration));
+    json_object_set_new(task, "auc", status_real(evaluation->auc));
+    return task;
+}
+
+static json_t *status_evaluations(const struct daemon_config *config, uint32_t tasks,
+                                  const struct trainer_evaluation *evaluations)
+{
+    json_t *list = json_array();
+    for (uint32_t task = 0; task < tasks; task++) {
+        json_array_append_new(
+            list, status_evaluation(daemon_config_rank_name(config, task + 1), &evaluations[task]));
+    }
+    return list;
+}
+
+// The joiner's counters, by topic, and samples by kind.
+static void status_counters(json_t *object, const struct daemon_config *config,
+                            const struct consumer_lane_counters *counters)
+{
+    json_t *topics = json_object();
+    for (uint32_t rank = 0; rank < daemon_config_ranks(config); rank++) {
+        const struct {
+            const char *name;
+            uint64_t value;
+        } rows[] = {
+            {"events", counters->events[rank]},
+            {"late", counters->late[rank]},
+            {"duplicate", counters->duplicate[rank]},
+            {"joined", counters->joined[rank]},
+            {"second", counters->second[rank]},
+            {"beyond", counters->beyond[rank]},
+            {"negative_delay", counters->negative_delay[rank]},
+            {"orphaned", counters->orphaned[rank]},
+            {"expired", counters->expired[rank]},
+            {"evicted", counters->evicted[rank]},
+            {"no_reference", counters->no_reference[rank]},
+        };
+        json_t *topic = json_object();
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            json_object_set_new(topic, rows[i].name, json_integer((json_int_t)rows[i].value));
+        }
+        json_object_set_new(topics, daemon_config_rank_name(config, rank), topic);
+    }
+    json_object_set_new(object, "topics", topics);
+    json_t *kinds = json_object();
+    for (uint32_t kind = 0; kind < BASE_KINDS; kind++) {
+        json_object_set_new(kinds, base_kind_name((enum base_kind)kind),
+                            json_integer((json_int_t)counters->samples[kind]));
+    }
+    json_object_set_new(object, "kinds", kinds);
+    json_object_set_new(object, "not_kept", json_integer((json_int_t)counters->not_kept));
+}
+
+static void status_publication(json_t *object, const struct daemon_config *config,
+                               const struct daemon_outbox_state *outbox)
+{
+    if (outbox->last.version.epoch == 0) {
+        json_object_set_new(object, "version", json_null());
+        json_object_set_new(object, "freshness_ms", json_null());
+    } else {
+        char version[64];
+        snprintf(version, sizeof version, "%" PRIu64 ".%" PRIu64, outbox->last.version.epoch,
+                 outbox->last.version.number);
+        json_object_set_new(object, "version", json_string(version));
+        int64_t end_ms = (outbox->last_tick + 1) * config->tick;
+        json_object_set_new(object, "freshness_ms", json_integer(outbox->last_wall_ms - end_ms));
+        json_object_set_new(object, "published_rows", json_integer((json_int_t)outbox->last.rows));
+    }
+    json_object_set_new(object, "publications", json_integer((json_int_t)outbox->publications));
+    json_object_set_new(object, "publication_failures", json_integer((json_int_t)outbox->failures));
+    json_object_set_new(object, "publication_error",
+                        outbox->error.code == BASE_OK ? json_null() : json_string(outbox->error.text));
+}
+
+char *daemon_status_text(const struct daemon_config *config, const struct daemon_pipeline_state *before,
+                         struct daemon_status_times before_times, const struct daemon_pipeline_state *now,
+                         struct daemon_status_times now_times)
+{
+    double seconds = (double)(now_times.monotonic_ns - before_times.monotonic_ns) / 1e9;
+    json_t *object = json_object();
+    json_object_set_new(object, "time_ms", json_integer(now_times.wall_ms));
+    json_object_set_new(object, "events", json_integer((json_int_t)now->ingest.events));
+    json_object_set_new(object, "dead_letters", json_integer((json_int_t)now->ingest.dead));
+    json_object_set_new(object, "samples", json_integer((json_int_t)now->learner.samples));
+    json_object_set_new(object, "minibatches", json_integer((json_int_t)now->learner.minibatches));
+    json_object_set_new(object, "set_aside", json_integer((json_int_t)now->learner.set_aside));
+    json_object_set_new(object, "events_per_s",
+                        status_real(status_rate(before->ingest.events, now->ingest.events, seconds)));
+    json_object_set_new(object, "samples_per_s",
+                        status_real(status_rate(before->learner.samples, now->learner.samples, seconds)));
+    json_object_set_new(object, "lag", json_integer((json_int_t)now->ingest.lag));
+    json_object_set_new(object, "watermark_ms", status_time(now->ingest.watermark));
+    json_object_set_new(object, "watermark_lag_ms",
+                        now->ingest.watermark == INT64_MIN || now->ingest.watermark == INT64_MAX
+                            ? json_null()
+                            : json_integer(now_times.wall_ms - now->ingest.watermark));
+    json_object_set_new(object, "tick", status_time(now->learner.tick));
+    json_object_set_new(object, "rows", json_integer((json_int_t)now->learner.rows));
+    status_publication(object, config, &now->outbox);
+    json_object_set_new(object, "tasks", status_evaluations(config, now->learner.tasks, now->learner.window));
+    json_object_set_new(object, "tasks_total",
+                        status_evaluations(config, now->learner.tasks, now->learner.total));
+    status_counters(object, config, &now->ingest.counters);
+    char *text = json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    json_decref(object);
+    return text;
+}
+
+int daemon_status_write(const char *state_dir, const char *text, struct base_error *error)
+{
+    char path[DAEMON_CONFIG_PATH_MAX], temporary[DAEMON_CONFIG_PATH_MAX];
+    snprintf(path, sizeof path, "%s/status.json", state_dir);
+    snprintf(temporary, sizeof temporary, "%s/status.json.new", state_dir);
+    FILE *file = fopen(temporary, "w");
+    if (!file) {
+        return base_error_set_errno(error, BASE_EIO, errno, "%s", temporary);
+    }
+    bool failed = fputs(text, file) < 0 || fputc('\n', file) < 0;
+    failed = fclose(file) != 0 || failed;
+    // Not synced: the file says what is now, and after a crash it says nothing that anybody rests on.
+    if (failed || rename(temporary, path) != 0) {
+        return base_error_set_errno(error, BASE_EIO, errno, "%s", path);
+    }
+    return 0;
+}
