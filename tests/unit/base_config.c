@@ -694,8 +694,7 @@ Test(config, reference_page)
         "| `wait` | duration, 1s to 1d | `1h30m` | The wait. |\n",
         "| `absent_wait` | duration | | The absent_wait. |\n",
         "| `widths` | list of whole numbers, 1 to 64, at least 1 | `[16, 32]` | The widths. |\n",
-        "| `password` | text | | The password. Better `password_file`, the path of a file whose first line "
-        "it is. |\n",
+        " Better `password_file`, the path of a file whose first line it is. |\n",
         "\n## `leaves[]`\n\nA leaf.\n\n",
         "| `name` (required) | text | | A leaf's name. |\n",
         "\n## `tree`\n\nA tree.\n\n",
