@@ -25,7 +25,7 @@ struct schema {
 };
 
 struct file {
-    struct consumer_container container;
+    struct consumer_files_container container;
     uint32_t schema; // its number
     uint32_t lane;   // by name
 };
@@ -80,10 +80,10 @@ static void cursor_leave_file(struct cursor *cursor)
 // pass; 0: the file has ended; -1.
 static int cursor_pass(struct cursor *cursor, const struct file *file, struct base_error *error)
 {
-    struct consumer_container_block raw;
+    struct consumer_files_container_block raw;
     int state = 1;
     while (cursor->skip > 0 &&
-           (state = consumer_container_block(&file->container, cursor->offset, &raw, error)) > 0 &&
+           (state = consumer_files_container_block(&file->container, cursor->offset, &raw, error)) > 0 &&
            raw.count <= cursor->skip) {
         cursor->skip -= raw.count;
         cursor->offset = raw.next;
@@ -238,7 +238,7 @@ static void files_close(struct consumer_source *source)
         struct topic *topic = &files->topics[rank];
         consumer_files_blocks_done(&topic->blocks);
         for (uint32_t i = 0; i < topic->count; i++) {
-            consumer_container_close(&topic->files[i].container);
+            consumer_files_container_close(&topic->files[i].container);
         }
         free(topic->files);
     }
@@ -336,11 +336,11 @@ static int files_open_file(struct files *files, struct topic *topic, const char 
     if (!files->by_key && name_lane(path, name, &file.lane, error)) {
         return -1;
     }
-    if (consumer_container_open(&file.container, full, error)) {
+    if (consumer_files_container_open(&file.container, full, error)) {
         return -1;
     }
     if (files_intern(files, file.container.schema, key, &file.schema, error)) {
-        consumer_container_close(&file.container);
+        consumer_files_container_close(&file.container);
         return base_error_prefix(error, "%s", full);
     }
     topic->files[topic->count++] = file;

@@ -20,7 +20,8 @@ static void block_free(struct consumer_files_block *block)
 }
 
 static struct consumer_files_block *blocks_find(struct consumer_files_blocks *blocks,
-                                                const struct consumer_container *container, size_t offset)
+                                                const struct consumer_files_container *container,
+                                                size_t offset)
 {
     for (uint32_t i = 0; i < blocks->count; i++) {
         if (blocks->blocks[i]->container == container && blocks->blocks[i]->offset == offset) {
@@ -96,16 +97,16 @@ static void block_sort(struct consumer_files_block *block, uint32_t lanes)
     first[0] = 0;
 }
 
-static int block_fill(struct consumer_files_block *block, const struct consumer_container *container,
+static int block_fill(struct consumer_files_block *block, const struct consumer_files_container *container,
                       size_t offset, const struct consumer_files_cut *cut, struct base_error *error)
 {
-    struct consumer_container_block raw;
+    struct consumer_files_container_block raw;
     block->container = NULL; // not to be found if this fails
-    int state = consumer_container_block(container, offset, &raw, error);
+    int state = consumer_files_container_block(container, offset, &raw, error);
     if (state <= 0) {
         return state;
     }
-    if (consumer_container_data(container, offset, &raw, &block->buffer, &block->data, error)) {
+    if (consumer_files_container_data(container, offset, &raw, &block->buffer, &block->data, error)) {
         return -1;
     }
     if (raw.count > block->data.size / cut->root->least) {
@@ -129,7 +130,7 @@ static int block_fill(struct consumer_files_block *block, const struct consumer_
 }
 
 int consumer_files_blocks_get(struct consumer_files_blocks *blocks,
-                              const struct consumer_container *container, size_t offset,
+                              const struct consumer_files_container *container, size_t offset,
                               const struct consumer_files_cut *cut, struct consumer_files_block **block,
                               struct base_error *error)
 {

@@ -17,7 +17,7 @@ struct consumer_files_record {
 };
 
 struct consumer_files_block {
-    const struct consumer_container *container;
+    const struct consumer_files_container *container;
     size_t offset;
     size_t next;           // offset of the block after it
     uint32_t references;   // cursors that stand on it
@@ -47,7 +47,7 @@ struct consumer_files_blocks {
 
 // The block at `offset`, which must be released. 1: *block is set; 0: the file ends there; -1: the error.
 int consumer_files_blocks_get(struct consumer_files_blocks *blocks,
-                              const struct consumer_container *container, size_t offset,
+                              const struct consumer_files_container *container, size_t offset,
                               const struct consumer_files_cut *cut, struct consumer_files_block **block,
                               struct base_error *error);
 void consumer_files_blocks_release(struct consumer_files_block *block); // takes NULL

@@ -72,7 +72,7 @@ static bool read_metadata(struct base_reader *reader, struct base_span *schema, 
     return !reader->failed;
 }
 
-static int container_header(struct consumer_container *container, struct base_error *error)
+static int container_header(struct consumer_files_container *container, struct base_error *error)
 {
     struct base_reader reader = {.rest = container->map};
     struct base_span schema = {0};
@@ -101,7 +101,7 @@ static int container_header(struct consumer_container *container, struct base_er
     return 0;
 }
 
-static int container_map(struct consumer_container *container, struct base_error *error)
+static int container_map(struct consumer_files_container *container, struct base_error *error)
 {
     int result = -1;
     int file = open(container->path, O_RDONLY | O_CLOEXEC);
@@ -131,18 +131,19 @@ out:
     return result;
 }
 
-int consumer_container_open(struct consumer_container *container, const char *path, struct base_error *error)
+int consumer_files_container_open(struct consumer_files_container *container, const char *path,
+                                  struct base_error *error)
 {
-    struct consumer_container opened = {.path = strdup(path)};
+    struct consumer_files_container opened = {.path = strdup(path)};
     if (container_map(&opened, error) || container_header(&opened, error)) {
-        consumer_container_close(&opened);
+        consumer_files_container_close(&opened);
         return -1;
     }
     *container = opened;
     return 0;
 }
 
-void consumer_container_close(struct consumer_container *container)
+void consumer_files_container_close(struct consumer_files_container *container)
 {
     if (container->map.data) {
         munmap((void *)(uintptr_t)container->map.data, container->map.size);
@@ -151,14 +152,14 @@ void consumer_container_close(struct consumer_container *container)
     memset(container, 0, sizeof *container);
 }
 
-static int container_fail(const struct consumer_container *container, size_t offset, const char *why,
+static int container_fail(const struct consumer_files_container *container, size_t offset, const char *why,
                           struct base_error *error)
 {
     return base_error_set(error, BASE_EFORMAT, "%s: the block at byte %zu %s", container->path, offset, why);
 }
 
-int consumer_container_block(const struct consumer_container *container, size_t offset,
-                             struct consumer_container_block *block, struct base_error *error)
+int consumer_files_container_block(const struct consumer_files_container *container, size_t offset,
+                                   struct consumer_files_container_block *block, struct base_error *error)
 {
     const struct base_span map = container->map;
     while (offset < map.size) {
@@ -177,7 +178,7 @@ int consumer_container_block(const struct consumer_container *container, size_t 
         }
         size_t next = map.size - reader.rest.size;
         if (count > 0) {
-            *block = (struct consumer_container_block){(uint64_t)count, data, next};
+            *block = (struct consumer_files_container_block){(uint64_t)count, data, next};
             return 1;
         }
         offset = next; // a block of nothing
@@ -186,7 +187,7 @@ int consumer_container_block(const struct consumer_container *container, size_t 
 }
 
 // Raw deflate. What stands behind the stream's end is ignored: some writers leave part of a checksum there.
-static int container_inflate(const struct consumer_container *container, size_t offset,
+static int container_inflate(const struct consumer_files_container *container, size_t offset,
                              struct base_span packed, struct base_buffer *buffer, struct base_error *error)
 {
     z_stream stream = {.next_in = (Bytef *)(uintptr_t)packed.data, .avail_in = (uInt)packed.size};
@@ -211,9 +212,10 @@ static int container_inflate(const struct consumer_container *container, size_t 
     return state == Z_STREAM_END ? 0 : container_fail(container, offset, "does not decompress", error);
 }
 
-int consumer_container_data(const struct consumer_container *container, size_t offset,
-                            const struct consumer_container_block *block, struct base_buffer *buffer,
-                            struct base_span *data, struct base_error *error)
+int consumer_files_container_data(const struct consumer_files_container *container, size_t offset,
+                                  const struct consumer_files_container_block *block,
+                                  struct base_buffer *buffer, struct base_span *data,
+                                  struct base_error *error)
 {
     if (block->data.size > CONSUMER_CONTAINER_BLOCK_MAX) {
         return container_fail(container, offset, "is too large", error);

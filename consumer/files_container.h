@@ -13,7 +13,7 @@
 
 enum { CONSUMER_CONTAINER_SYNC = 16 };
 
-struct consumer_container {
+struct consumer_files_container {
     char *path;
     struct base_span map;    // the whole file
     struct base_span schema; // JSON text, in the map
@@ -22,7 +22,7 @@ struct consumer_container {
     size_t first; // offset of the first block
 };
 
-struct consumer_container_block {
+struct consumer_files_container_block {
     uint64_t count;        // records, > 0
     struct base_span data; // as it stands in the file
     size_t next;           // offset of the block after it
@@ -30,16 +30,18 @@ struct consumer_container_block {
 
 // Maps the file and reads its header. Errors name the file: BASE_EIO, BASE_EFORMAT, BASE_EINVAL for an
 // unknown codec.
-int consumer_container_open(struct consumer_container *container, const char *path, struct base_error *error);
-void consumer_container_close(struct consumer_container *container); // takes a zeroed one
+int consumer_files_container_open(struct consumer_files_container *container, const char *path,
+                                  struct base_error *error);
+void consumer_files_container_close(struct consumer_files_container *container); // takes a zeroed one
 
 // The block at `offset`. 1: *block is set; 0: the file ends there; -1: BASE_EFORMAT with file and offset.
-int consumer_container_block(const struct consumer_container *container, size_t offset,
-                             struct consumer_container_block *block, struct base_error *error);
+int consumer_files_container_block(const struct consumer_files_container *container, size_t offset,
+                                   struct consumer_files_container_block *block, struct base_error *error);
 
 // The block's records: in the map, or decompressed into `buffer`. Errors as above.
-int consumer_container_data(const struct consumer_container *container, size_t offset,
-                            const struct consumer_container_block *block, struct base_buffer *buffer,
-                            struct base_span *data, struct base_error *error);
+int consumer_files_container_data(const struct consumer_files_container *container, size_t offset,
+                                  const struct consumer_files_container_block *block,
+                                  struct base_buffer *buffer, struct base_span *data,
+                                  struct base_error *error);
 
 #endif
