@@ -80,7 +80,7 @@ static void cursor_leave_file(struct cursor *cursor)
 // pass; 0: the file has ended; -1.
 static int cursor_pass(struct cursor *cursor, const struct file *file, struct base_error *error)
 {
-    struct consumer_files_container_block raw;
+    struct consumer_files_raw raw;
     int state = 1;
     while (cursor->skip > 0 &&
            (state = consumer_files_container_block(&file->container, cursor->offset, &raw, error)) > 0 &&

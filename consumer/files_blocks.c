@@ -100,7 +100,7 @@ static void block_sort(struct consumer_files_block *block, uint32_t lanes)
 static int block_fill(struct consumer_files_block *block, const struct consumer_files_container *container,
                       size_t offset, const struct consumer_files_cut *cut, struct base_error *error)
 {
-    struct consumer_files_container_block raw;
+    struct consumer_files_raw raw;
     block->container = NULL; // not to be found if this fails
     int state = consumer_files_container_block(container, offset, &raw, error);
     if (state <= 0) {

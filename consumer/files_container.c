@@ -84,7 +84,7 @@ static int container_header(struct consumer_files_container *container, struct b
     if (!read_metadata(&reader, &schema, &codec)) {
         return base_error_set(error, BASE_EFORMAT, "%s: its header is cut off or malformed", container->path);
     }
-    struct base_span sync = base_reader_bytes(&reader, CONSUMER_CONTAINER_SYNC);
+    struct base_span sync = base_reader_bytes(&reader, CONSUMER_FILES_SYNC);
     if (reader.failed || !schema.data) {
         return base_error_set(error, BASE_EFORMAT, "%s: its header is cut off or lacks avro.schema",
                               container->path);
@@ -159,7 +159,7 @@ static int container_fail(const struct consumer_files_container *container, size
 }
 
 int consumer_files_container_block(const struct consumer_files_container *container, size_t offset,
-                                   struct consumer_files_container_block *block, struct base_error *error)
+                                   struct consumer_files_raw *block, struct base_error *error)
 {
     const struct base_span map = container->map;
     while (offset < map.size) {
@@ -169,16 +169,16 @@ int consumer_files_container_block(const struct consumer_files_container *contai
             return container_fail(container, offset, "has no valid count of records", error);
         }
         struct base_span data = read_bytes(&reader);
-        struct base_span sync = base_reader_bytes(&reader, CONSUMER_CONTAINER_SYNC);
+        struct base_span sync = base_reader_bytes(&reader, CONSUMER_FILES_SYNC);
         if (reader.failed) {
             return container_fail(container, offset, "is cut off", error);
         }
-        if (memcmp(sync.data, container->sync, CONSUMER_CONTAINER_SYNC) != 0) {
+        if (memcmp(sync.data, container->sync, CONSUMER_FILES_SYNC) != 0) {
             return container_fail(container, offset, "does not end with the sync marker", error);
         }
         size_t next = map.size - reader.rest.size;
         if (count > 0) {
-            *block = (struct consumer_files_container_block){(uint64_t)count, data, next};
+            *block = (struct consumer_files_raw){(uint64_t)count, data, next};
             return 1;
         }
         offset = next; // a block of nothing
@@ -196,11 +196,11 @@ static int container_inflate(const struct consumer_files_container *container, s
     }
     base_buffer_clear(buffer);
     int state = Z_OK;
-    while (state == Z_OK && buffer->size < CONSUMER_CONTAINER_BLOCK_MAX) {
+    while (state == Z_OK && buffer->size < CONSUMER_FILES_BLOCK_MAX) {
         base_buffer_reserve(buffer, packed.size + 4096);
         size_t room = buffer->capacity - buffer->size;
         stream.next_out = buffer->data + buffer->size;
-        stream.avail_out = room < CONSUMER_CONTAINER_BLOCK_MAX ? (uInt)room : CONSUMER_CONTAINER_BLOCK_MAX;
+        stream.avail_out = room < CONSUMER_FILES_BLOCK_MAX ? (uInt)room : CONSUMER_FILES_BLOCK_MAX;
         size_t asked = stream.avail_out;
         state = inflate(&stream, Z_NO_FLUSH);
         buffer->size += asked - stream.avail_out;
@@ -213,11 +213,10 @@ static int container_inflate(const struct consumer_files_container *container, s
 }
 
 int consumer_files_container_data(const struct consumer_files_container *container, size_t offset,
-                                  const struct consumer_files_container_block *block,
-                                  struct base_buffer *buffer, struct base_span *data,
-                                  struct base_error *error)
+                                  const struct consumer_files_raw *block, struct base_buffer *buffer,
+                                  struct base_span *data, struct base_error *error)
 {
-    if (block->data.size > CONSUMER_CONTAINER_BLOCK_MAX) {
+    if (block->data.size > CONSUMER_FILES_BLOCK_MAX) {
         return container_fail(container, offset, "is too large", error);
     }
     if (!container->deflate) {

@@ -9,20 +9,20 @@
 #include "base/error.h"
 
 // Bytes of a block after decompression: more is an error, not memory.
-#define CONSUMER_CONTAINER_BLOCK_MAX (UINT32_C(1) << 28)
+#define CONSUMER_FILES_BLOCK_MAX (UINT32_C(1) << 28)
 
-enum { CONSUMER_CONTAINER_SYNC = 16 };
+enum { CONSUMER_FILES_SYNC = 16 };
 
 struct consumer_files_container {
     char *path;
     struct base_span map;    // the whole file
     struct base_span schema; // JSON text, in the map
     bool deflate;
-    uint8_t sync[CONSUMER_CONTAINER_SYNC];
+    uint8_t sync[CONSUMER_FILES_SYNC];
     size_t first; // offset of the first block
 };
 
-struct consumer_files_container_block {
+struct consumer_files_raw {
     uint64_t count;        // records, > 0
     struct base_span data; // as it stands in the file
     size_t next;           // offset of the block after it
@@ -36,12 +36,11 @@ void consumer_files_container_close(struct consumer_files_container *container);
 
 // The block at `offset`. 1: *block is set; 0: the file ends there; -1: BASE_EFORMAT with file and offset.
 int consumer_files_container_block(const struct consumer_files_container *container, size_t offset,
-                                   struct consumer_files_container_block *block, struct base_error *error);
+                                   struct consumer_files_raw *block, struct base_error *error);
 
 // The block's records: in the map, or decompressed into `buffer`. Errors as above.
 int consumer_files_container_data(const struct consumer_files_container *container, size_t offset,
-                                  const struct consumer_files_container_block *block,
-                                  struct base_buffer *buffer, struct base_span *data,
-                                  struct base_error *error);
+                                  const struct consumer_files_raw *block, struct base_buffer *buffer,
+                                  struct base_span *data, struct base_error *error);
 
 #endif
