@@ -15,6 +15,8 @@
 #include "base/hash.h"
 #include "trainer/gather.h"
 
+enum { MODEL_RATE_MAX = 1024 }; // what trainer_network_finite's bound allows for
+
 // Buffers of one thread that scores, over the weights of a model.
 struct trainer_scorer {
     const struct trainer_model *model;
@@ -75,11 +77,13 @@ static int model_check_training(const struct trainer_model_config *config, struc
         return base_error_set(error, BASE_EINVAL, "keep_negatives %g is not in (0, 1]",
                               (double)config->loss.keep_negatives);
     }
-    if (!isfinite(config->rate_dense) || config->rate_dense < 0) {
-        return base_error_set(error, BASE_EINVAL, "the dense rate %g cannot be", config->rate_dense);
+    if (!(config->rate_dense >= 0 && config->rate_dense <= MODEL_RATE_MAX)) {
+        return base_error_set(error, BASE_EINVAL, "the dense rate %g is not in 0..%d", config->rate_dense,
+                              MODEL_RATE_MAX);
     }
-    if (!isfinite(config->rate_sparse) || config->rate_sparse < 0) {
-        return base_error_set(error, BASE_EINVAL, "the sparse rate %g cannot be", config->rate_sparse);
+    if (!(config->rate_sparse >= 0 && config->rate_sparse <= MODEL_RATE_MAX)) {
+        return base_error_set(error, BASE_EINVAL, "the sparse rate %g is not in 0..%d", config->rate_sparse,
+                              MODEL_RATE_MAX);
     }
     return 0;
 }
