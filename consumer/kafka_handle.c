@@ -141,6 +141,10 @@ static int handle_set_defaults(rd_kafka_conf_t *conf, bool main, struct base_err
     if (!main) {
         return 0;
     }
+    // The library takes partitions by hand only from a consumer that names a group; nothing is joined.
+    if (handle_set(conf, "group.id", "freshet", error)) {
+        return -1;
+    }
     char text[CONSUMER_KAFKA_TEXT_MAX];
     // Newer than Debian 12's librdkafka, which waits 1 s at a full queue: unknown is no error.
     rd_kafka_conf_set(conf, "fetch.queue.backoff.ms", "50", text, sizeof text);

@@ -144,7 +144,10 @@ static int pipeline_open_source(struct daemon_pipeline *pipeline, struct base_er
     } else {
         struct consumer_kafka_config kafka;
         daemon_config_kafka(pipeline->config, &kafka);
-        kafka.bounded_now = pipeline->options.bounded;
+        if (pipeline->options.bounded) {
+            kafka.bounded_now = true;
+            kafka.start = CONSUMER_OFFSET_EARLIEST; // a replay is of all there is
+        }
         pipeline->source = consumer_kafka_open(&kafka, error);
     }
     return pipeline->source ? 0 : -1;
