@@ -341,51 +341,33 @@ static bool joiner_touches(const struct consumer_action_config *action, int64_t 
     return parent_time <= event_time && event_time - parent_time <= action->window;
 }
 
-// Joins the orphans that a new record of a stage has made whole, in the lane's order.
-static int joiner_adopt(struct consumer_joiner *joiner, int64_t now, uint32_t stage, uint64_t number,
+// Joins the orphans of one action that a new record of its parent's stage has made whole, in the lane's
+// order.
+static int joiner_adopt(struct consumer_joiner *joiner, int64_t now, uint32_t rank, uint64_t number,
                         struct base_error *error)
 {
-    const struct consumer_funnel_stage *compiled = &joiner->funnel.stage[stage];
-    struct consumer_journey *journey = joiner->journey[stage];
-    struct consumer_pending *oldest[CONSUMER_TOPICS_MAX] = {0}; // by child: the next one to look at
-    struct consumer_journey_record record;
-    if (!consumer_orphans_count(joiner->orphans)) {
-        return 0;
-    }
-    if (consumer_journey_read(journey, number, &record, error) != 0) {
+    const struct consumer_action_config *action = &joiner->funnel.action[rank];
+    struct consumer_journey *journey = joiner->journey[action->parent];
+    struct consumer_journey_record parent;
+    if (consumer_journey_read(journey, number, &parent, error) != 0) {
         return -1;
     }
-    for (uint32_t i = 0; i < compiled->children; i++) {
-        bool touch = joiner->funnel.action[compiled->child[i]].last_touch;
-        struct base_span key = touch ? record.touch : record.impression_id;
-        if (key.data) {
-            oldest[i] = consumer_orphans_find(joiner->orphans, compiled->child[i], key);
-        }
-    }
-    int64_t parent_time = record.event_time;
+    struct base_span key = action->last_touch ? parent.touch : parent.impression_id;
+    struct consumer_pending *next = key.data ? consumer_orphans_find(joiner->orphans, rank, key) : NULL;
+    int64_t parent_time = parent.event_time;
     int result = 0;
-    while (result == 0) {
-        uint32_t child = compiled->children;
-        for (uint32_t i = 0; i < compiled->children; i++) {
-            if (oldest[i] && (child == compiled->children || oldest[i]->turn < oldest[child]->turn)) {
-                child = i;
-            }
-        }
-        if (child == compiled->children) {
-            break;
-        }
-        struct consumer_pending *orphan = oldest[child];
-        oldest[child] = orphan->same_newer;
-        const struct consumer_action_config *action = &joiner->funnel.action[compiled->child[child]];
+    while (next && result == 0) {
+        struct consumer_pending *orphan = next;
+        next = orphan->same_newer;
         if (action->last_touch && !joiner_touches(action, orphan->event.event_time, parent_time)) {
             continue; // it waits on
         }
         consumer_orphans_take(joiner->orphans, orphan);
         joiner_aim_expiry(joiner);
-        // Read again: joining the one before may have moved the log.
-        result = consumer_journey_read(journey, number, &record, error);
+        // Read again: joining the one before may have moved the log's buffer.
+        result = consumer_journey_read(journey, number, &parent, error);
         if (result == 0) {
-            result = joiner_settle(joiner, now, &orphan->event, number, &record, error);
+            result = joiner_settle(joiner, now, &orphan->event, number, &parent, error);
         }
         consumer_pool_give(joiner->pool, orphan);
     }
@@ -401,7 +383,16 @@ static int joiner_enter(struct consumer_joiner *joiner, uint32_t stage,
         return -1;
     }
     joiner_aim_entered(joiner, stage, number, record->entry);
-    return joiner_adopt(joiner, record->entry, stage, number, error);
+    // Action by action: what joins a journey at its entry is never late and emits nothing, so that the order
+    // between different actions' orphans cannot be seen.
+    const struct consumer_funnel_stage *entered = &joiner->funnel.stage[stage];
+    int64_t now = record->entry;
+    for (uint32_t i = 0; i < entered->children && consumer_orphans_count(joiner->orphans); i++) {
+        if (joiner_adopt(joiner, now, entered->child[i], number, error) != 0) {
+            return -1;
+        }
+    }
+    return 0;
 }
 
 static int joiner_impression(struct consumer_joiner *joiner, const struct consumer_pending *pending,
@@ -640,21 +631,6 @@ int consumer_joiner_advance(struct consumer_joiner *joiner, int64_t now, struct 
             if (joiner_fire(joiner, now, i, error) != 0) {
                 return -1;
             }
-        }
-    }
-    return 0;
-}
-
-int consumer_joiner_sync(struct consumer_joiner *joiner, struct base_error *error)
-{
-    for (uint32_t stage = 0; stage < joiner->funnel.stages; stage++) {
-        if (consumer_journey_sync(joiner->journey[stage], error) != 0) {
-            return -1;
-        }
-    }
-    for (uint32_t rank = 1; rank < joiner->funnel.ranks; rank++) {
-        if (consumer_dedupe_sync(joiner->dedupe[rank], error) != 0) {
-            return -1;
         }
     }
     return 0;

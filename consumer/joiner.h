@@ -31,8 +31,6 @@ int64_t consumer_joiner_next_time(const struct consumer_joiner *joiner);
 // cursor before it has fired. Errors: as handle.
 int consumer_joiner_advance(struct consumer_joiner *joiner, int64_t now, struct base_error *error);
 
-// Makes the logs durable, for the cut. Errors: BASE_EIO.
-int consumer_joiner_sync(struct consumer_joiner *joiner, struct base_error *error);
 // Fills everything but `pending`.
 void consumer_joiner_usage(const struct consumer_joiner *joiner, struct consumer_lane_usage *usage);
 

@@ -59,9 +59,9 @@ struct consumer_lane_counters {
 // What the lane holds now, for metrics and `freshet check`.
 struct consumer_lane_usage {
     uint64_t pending;  // events read and not yet handled
-    uint64_t journeys; // living records of all stages
+    uint64_t journeys; // records that the logs of all stages hold (dead ones go with their segment)
     uint64_t orphans;
-    uint64_t remembered;  // ids of the dedupe set
+    uint64_t remembered;  // ids of the actions' dedupe sets; the impressions' are their journeys
     uint64_t index_bytes; // memory of indexes, orphans, dedupe set
     uint64_t log_bytes;   // disk of the journey logs
 };

@@ -20,7 +20,6 @@ struct consumer_orphans {
     struct consumer_pending *oldest, *newest;
     uint64_t count;
     uint64_t by_rank[CONSUMER_TOPICS_MAX];
-    uint64_t turn;
     uint64_t block_bytes;
 
     struct orphans_key **buckets; // [bucket_count], a power of two
@@ -108,7 +107,6 @@ void consumer_orphans_add(struct consumer_orphans *orphans, struct consumer_pend
     }
     pending->key = span;
     pending->keyed = key;
-    pending->turn = orphans->turn++;
     pending->newer = NULL;
     pending->older = orphans->newest;
     *(orphans->newest ? &orphans->newest->newer : &orphans->oldest) = pending;

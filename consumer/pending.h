@@ -22,7 +22,6 @@ struct consumer_pending {
     struct consumer_pending *same_older, *same_newer; // of its key
     struct base_span key;                             // the span that it waits by
     struct orphans_key *keyed;
-    uint64_t turn; // counts the orphans of a lane: their order
 };
 
 struct consumer_pool;

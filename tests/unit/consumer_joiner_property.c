@@ -392,3 +392,83 @@ Test(joiner_property, random_streams_agree_with_the_oracle, .timeout = 36000)
         counters_expect_all(&sum, streams / 1000);
     }
 }
+
+enum { PERMUTED = 7 };
+
+// Reads the seven events in one order and expects what the oracle says of it.
+static void permutation_check(struct world *world, const struct consumer_event *events, const int *order,
+                              struct dice *dice)
+{
+    memset(world->stream.steps, 0, sizeof world->stream.steps);
+    for (int i = 0; i < PERMUTED; i++) {
+        struct consumer_event event = events[order[i]];
+        event.offset = i;
+        world_add(world, event.rank, (struct support_step){.event = event});
+    }
+    struct support_outcome expected;
+    struct witness witness;
+    support_oracle(&world->stream, &expected);
+    stream_check(&world->stream, &expected, dice, &witness);
+    support_outcome_done(&expected);
+    cr_assert(!witness.complaint[0], "order %d%d%d%d%d%d%d: %s", order[0], order[1], order[2], order[3],
+              order[4], order[5], order[6], witness.complaint);
+}
+
+// All orders of `order[from..]`, by swapping each to the front.
+static void permute(struct world *world, const struct consumer_event *events, int *order, int from,
+                    struct dice *dice)
+{
+    if (from == PERMUTED) {
+        permutation_check(world, events, order, dice);
+        return;
+    }
+    for (int i = from; i < PERMUTED; i++) {
+        int first = order[i];
+        order[i] = order[from];
+        order[from] = first;
+        permute(world, events, order, from + 1, dice);
+        order[from] = order[i];
+        order[i] = first;
+    }
+}
+
+// Two journeys with all that belongs to them, read in every order, by id and by last touch.
+Test(joiner_property, every_permutation_of_two_journeys_agrees, .timeout = 600)
+{
+    char directory[SUPPORT_DIRECTORY_MAX];
+    support_directory_make(directory);
+    struct world *world = base_alloc(sizeof *world);
+    struct dice dice = {.key = base_random_key(1, "permutations")};
+    const struct base_span a = base_span_string("a");
+    const struct base_span b = base_span_string("b");
+    const struct base_span key = base_span_string("k");
+    const struct consumer_event events[PERMUTED] = {
+        {.rank = 0, .event_time = 0, .impression_id = a, .columns = base_span_make(world->bytes, 8)},
+        {.rank = 0, .event_time = 3, .impression_id = b, .columns = base_span_make(world->bytes, 16)},
+        {.rank = 1, .event_time = 6, .impression_id = a, .event_id = a, .touch = key},
+        {.rank = 1, .event_time = 7, .impression_id = b, .event_id = b, .touch = key},
+        {.rank = 1, .event_time = 8, .impression_id = b, .event_id = a, .touch = key},
+        {.rank = 2, .event_time = 9, .impression_id = a, .touch = key},
+        {.rank = 2, .event_time = 15, .impression_id = b, .touch = key},
+    };
+    memset(world->bytes, 1, 16);
+    for (int touch = 0; touch < 2; touch++) {
+        world->stream = (struct support_stream){
+            .config =
+                {.directory = directory,
+                 .ranks = 3,
+                 .action =
+                     {[1] = {"click", 0, false, false, 4, 7}, [2] = {"purchase", 1, false, touch, 3, 9}},
+                 .allowed_lateness = {2, 2, 2},
+                 .dedupe = {7, 9, 9},
+                 .orphan_timeout = 6,
+                 .keep_negatives = 1,
+                 .segment_bytes = 8192},
+            .until = CONSUMER_TIME_MAX,
+        };
+        int order[PERMUTED] = {0, 1, 2, 3, 4, 5, 6};
+        permute(world, events, order, 0, &dice);
+    }
+    free(world);
+    support_directory_remove(directory);
+}

@@ -1,0 +1,189 @@
+// Tests of the journey log: records and their keys, chains of touches, dropping, corruption, and that the log
+// alone says what memory knows.
+#include "consumer/journey.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "support_directory.h"
+
+static char directory[SUPPORT_DIRECTORY_MAX];
+static struct base_error error;
+static struct consumer_journey *journey;
+
+static void begin(void)
+{
+    support_directory_make(directory);
+    struct consumer_journey_config config = {
+        .directory = directory,
+        .name = "s.journey",
+        .segment_bytes = 1024,
+        .retention = 100,
+        .by_id = true,
+        .by_touch = true,
+    };
+    journey = consumer_journey_new(&config, &error);
+    cr_assert(journey, "%s", error.text);
+}
+
+static void end(void)
+{
+    consumer_journey_free(journey);
+    support_directory_remove(directory);
+}
+
+TestSuite(journey, .init = begin, .fini = end);
+
+static struct base_span span(const char *text)
+{
+    return text ? base_span_string(text) : (struct base_span){0};
+}
+
+static uint64_t append(int64_t entry, const char *id, const char *touch)
+{
+    uint64_t columns[3] = {1, 2, (uint64_t)entry};
+    struct consumer_journey_record record = {
+        .entry = entry,
+        .event_time = entry - 1,
+        .impression_time = entry - 2,
+        .parent = 7,
+        .paid = entry % 2,
+        .impression_id = span(id),
+        .touch = span(touch),
+        .columns = base_span_make(columns, sizeof columns),
+    };
+    uint64_t number;
+    int appended = consumer_journey_append(journey, &record, base_hash_bytes(span(id), 0), &number, &error);
+    cr_assert_eq(appended, 0, "%s", error.text);
+    return number;
+}
+
+static uint64_t find(const char *id)
+{
+    struct consumer_journey_record record;
+    uint64_t number;
+    int found =
+        consumer_journey_find_id(journey, span(id), base_hash_bytes(span(id), 0), &number, &record, &error);
+    cr_assert_eq(found, 0, "%s", error.text);
+    return number;
+}
+
+static uint64_t find_touch(const char *touch)
+{
+    struct consumer_journey_record record;
+    uint64_t number;
+    cr_assert_eq(consumer_journey_find_touch(journey, span(touch), &number, &record, &error), 0);
+    return number;
+}
+
+Test(journey, a_record_reads_as_it_was_given)
+{
+    for (int64_t entry = 0; entry < 100; entry++) {
+        char id[16];
+        snprintf(id, sizeof id, "%lld", (long long)entry * entry);
+        uint64_t number = append(entry, id, entry % 3 ? "key" : NULL);
+        struct consumer_journey_record record;
+        int (*read)(struct consumer_journey *, uint64_t, struct consumer_journey_record *,
+                    struct base_error *) = entry % 2 ? consumer_journey_read : consumer_journey_pin;
+        cr_assert_eq(read(journey, number, &record, &error), 0);
+        cr_assert_eq(record.entry, entry);
+        cr_assert_eq(record.event_time, entry - 1);
+        cr_assert_eq(record.impression_time, entry - 2);
+        cr_assert_eq(record.parent, 7);
+        cr_assert_eq(record.paid, entry % 2);
+        cr_assert(base_span_equal(record.impression_id, span(id)));
+        cr_assert_eq(record.touch.data != NULL, entry % 3 != 0);
+        cr_assert_eq(record.columns.size, 24);
+        cr_assert_eq((uintptr_t)record.columns.data % 8, 0);
+        cr_assert_eq(record.columns.data[16], entry);
+    }
+    cr_assert_eq(consumer_journey_begin(journey), 0);
+    cr_assert_eq(consumer_journey_end(journey), 100);
+}
+
+Test(journey, the_latest_of_an_id_is_found)
+{
+    uint64_t a = append(1, "a", NULL);
+    append(2, "b", NULL);
+    cr_assert_eq(find("a"), a);
+    uint64_t again = append(3, "a", NULL);
+    cr_assert_eq(find("a"), again);
+    cr_assert_eq(find("c"), CONSUMER_JOURNEY_NONE);
+    cr_assert_eq(find(""), CONSUMER_JOURNEY_NONE);
+}
+
+Test(journey, records_of_a_touch_key_form_a_chain)
+{
+    uint64_t first = append(1, "a", "k");
+    append(2, "b", "other");
+    append(3, "c", NULL);
+    uint64_t last = append(4, "d", "k");
+    cr_assert_eq(find_touch("k"), last);
+    struct consumer_journey_record record;
+    cr_assert_eq(consumer_journey_read(journey, last, &record, &error), 0);
+    cr_assert_eq(record.previous, first);
+    cr_assert_eq(consumer_journey_read(journey, first, &record, &error), 0);
+    cr_assert_eq(record.previous, CONSUMER_JOURNEY_NONE);
+}
+
+Test(journey, joins_are_remembered_by_rank)
+{
+    uint64_t a = append(1, "a", NULL);
+    uint64_t b = append(1, "b", NULL);
+    consumer_journey_join(journey, a, 1);
+    cr_assert_eq(consumer_journey_mark(journey, a, 7, 5, 4, &error), 0);
+    cr_assert(consumer_journey_joined(journey, a, 1));
+    cr_assert(consumer_journey_joined(journey, a, 7));
+    cr_assert(!consumer_journey_joined(journey, a, 2));
+    cr_assert(!consumer_journey_joined(journey, b, 1));
+    cr_assert_eq(consumer_journey_end(journey), 2, "a mark has no number");
+    struct consumer_journey_record record;
+    cr_assert_eq(consumer_journey_read(journey, b, &record, &error), 0);
+}
+
+Test(journey, dropped_segments_take_their_keys_along)
+{
+    char id[16];
+    for (int64_t entry = 0; entry < 1000; entry++) {
+        snprintf(id, sizeof id, "%lld", (long long)entry % 400);
+        append(entry, id, entry % 2 ? id : "even");
+        int64_t now = entry;
+        while (consumer_journey_drop_time(journey) <= now) {
+            consumer_journey_drop(journey);
+        }
+        consumer_journey_release(journey);
+        cr_assert_eq(find(id), (uint64_t)entry);
+        // What must be found is found.
+        if (entry >= 100) {
+            snprintf(id, sizeof id, "%lld", (long long)(entry - 99) % 400);
+            cr_assert_eq(find(id), (uint64_t)entry - 99);
+        }
+    }
+    uint64_t held = consumer_journey_end(journey) - consumer_journey_begin(journey);
+    cr_assert_lt(held, 130);
+    cr_assert_eq(find("300"), CONSUMER_JOURNEY_NONE, "the log has forgotten it");
+    cr_assert_lt(consumer_journey_disk_bytes(journey), 20 * 1024);
+}
+
+Test(journey, corruption_is_an_error_of_every_reader)
+{
+    uint64_t number = append(1, "victim", "k");
+    cr_assert_eq(consumer_journey_sync(journey, &error), 0);
+    char path[256];
+    snprintf(path, sizeof path, "%s/s.journey.0000000000", directory);
+    int fd = open(path, O_RDWR);
+    cr_assert_eq(pwrite(fd, "X", 1, 56 + 64 + 5), 1); // a byte of the columns
+    close(fd);
+    struct consumer_journey_record record;
+    cr_assert_eq(consumer_journey_read(journey, number, &record, &error), -1);
+    cr_assert_eq(error.code, BASE_EFORMAT);
+    cr_assert(strstr(error.text, path), "%s", error.text);
+    cr_assert_eq(consumer_journey_pin(journey, number, &record, &error), -1);
+    cr_assert_eq(consumer_journey_find_touch(journey, span("k"), &number, &record, &error), -1);
+    struct consumer_journey_record again = {.entry = 2, .impression_id = span("victim")};
+    uint64_t hash = base_hash_bytes(span("victim"), 0);
+    cr_assert_eq(consumer_journey_append(journey, &again, hash, &number, &error), -1);
+}
