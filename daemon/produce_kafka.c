@@ -171,6 +171,8 @@ static int kafka_create_topics(struct kafka_sink *kafka, const struct daemon_pro
             result = base_error_set(error, BASE_EINVAL, "topic %s: %s", config->topics[rank], text);
             goto out;
         }
+        // Simulated time may lie years back: by age the broker would delete the records as they come.
+        rd_kafka_NewTopic_set_config(topics[rank], "retention.ms", "-1");
     }
     rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka->producer);
     rd_kafka_CreateTopics(kafka->producer, topics, DAEMON_MARKET_RANKS, NULL, queue);
