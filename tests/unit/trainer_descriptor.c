@@ -1,0 +1,281 @@
+// The descriptor: canonical text, round trip, and everything that a reader has to refuse.
+#include <criterion/criterion.h>
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "trainer/descriptor.h"
+#include "trainer_model_support.h"
+
+static const char *const categorical_names[] = {"user", "items", "rare"};
+static const char *const categorical_paths[] = {"user.id", "basket.items", "caf\xc3\xa9 \"x\""};
+static const char *const numeric_names[] = {"age", "price"};
+static const char *const numeric_paths[] = {"user.age", "price"};
+static const struct trainer_descriptor_columns columns = {categorical_names, categorical_paths, numeric_names,
+                                                          numeric_paths};
+
+// Everything that a descriptor can say, odd numbers included.
+static struct trainer_model_config *rich_config(void)
+{
+    static struct trainer_slot_config slots[MODEL_SLOTS + 1];
+    static struct trainer_numeric_config numerics[2];
+    struct trainer_model_config *config = model_config_make(1);
+    memcpy(slots, config->features.slot, MODEL_SLOTS * sizeof *slots);
+    slots[MODEL_SLOTS] =
+        (struct trainer_slot_config){.row = {"price bucket", 12, 1, 0},
+                                     .bucketised = true,
+                                     .column = 1,
+                                     .boundaries = 7,
+                                     .boundary = {-1e300, -0.1, 0, DBL_MIN, 1.0 / 3, 3, 1e22}};
+    numerics[0] = config->features.numeric[0];
+    numerics[1] = (struct trainer_numeric_config){"price", 1, true, 0.1 + 0.2, 123456.789};
+    config->features = (struct trainer_features_config){{3, 2}, MODEL_SLOTS + 1, slots, 2, numerics};
+    return config;
+}
+
+static char *rich_text(void)
+{
+    char *text = trainer_descriptor_write(rich_config(), &columns);
+    cr_assert_not_null(text);
+    return text;
+}
+
+static struct trainer_descriptor *parse(const char *text)
+{
+    struct base_error error;
+    struct trainer_descriptor *descriptor = trainer_descriptor_parse(text, strlen(text), &error);
+    cr_assert_not_null(descriptor, "%s", error.text);
+    return descriptor;
+}
+
+Test(trainer_descriptor, text_is_canonical)
+{
+    char *text = rich_text();
+    const char *expected =
+        "{\"body\":{\"kind\":\"ple\",\"levels\":[{\"per_task\":1,\"shared\":1,\"widths\":[32,16]},"
+        "{\"per_task\":1,\"shared\":2,\"widths\":[16]}],\"tower_widths\":[16]},"
+        "\"canonical_bytes\":\"string, bytes, fixed, enum symbol: its bytes; integer, boolean, bucket "
+        "number: 8 bytes, "
+        "little-endian two's complement\","
+        "\"columns\":{\"categorical\":[{\"name\":\"user\",\"path\":\"user.id\"},"
+        "{\"name\":\"items\",\"path\":\"basket.items\"},{\"name\":\"rare\",\"path\":\"caf\xc3\xa9 "
+        "\\\"x\\\"\"}],"
+        "\"numeric\":[{\"name\":\"age\",\"path\":\"user.age\"},{\"name\":\"price\",\"path\":\"price\"}]},"
+        "\"format\":1,\"hashing\":\"xxh3-64 seeded with xxh3-64(slot name)\",\"inputs\":32,"
+        "\"numeric_inputs\":[{\"column\":0,\"deviation\":2.0,\"log1p\":false,\"mean\":1.0,\"name\":\"age\"},"
+        "{\"column\":1,\"deviation\":123456.789,\"log1p\":true,\"mean\":0.30000000000000004,\"name\":"
+        "\"price\"}],"
+        "\"slots\":[{\"categorical\":0,\"dimension\":4,\"name\":\"user\",\"pooling\":\"sum\"},"
+        "{\"categorical\":1,\"dimension\":8,\"name\":\"items\",\"pooling\":\"mean\"},"
+        "{\"categorical\":2,\"dimension\":4,\"name\":\"rare\",\"pooling\":\"sum\"},"
+        "{\"boundaries\":[-1e300,-0.1,0.0,2.2250738585072014e-308,0.3333333333333333,3.0,1e22],"
+        "\"dimension\":12,\"name\":\"price bucket\",\"numeric\":1,\"pooling\":\"sum\"}],"
+        "\"tasks\":[{\"name\":\"click\",\"stage\":true},{\"name\":\"purchase\",\"stage\":true},"
+        "{\"name\":\"favourite\",\"parent\":0,\"stage\":false}],\"tensors\":[{\"columns\":";
+    cr_assert_eq(strncmp(text, expected, strlen(expected)), 0, "%s", text);
+    const char *end = "{\"columns\":12,\"name\":\"oov.price bucket\",\"rows\":1}]}";
+    cr_assert_str_eq(text + strlen(text) - strlen(end), end);
+    free(text);
+}
+
+Test(trainer_descriptor, reads_back_what_was_written)
+{
+    char *text = rich_text();
+    const struct trainer_model_config *config = rich_config();
+    struct trainer_descriptor *descriptor = parse(text);
+    const struct trainer_model_config *read = &descriptor->config;
+    cr_assert_eq(read->features.slots, config->features.slots);
+    for (uint32_t s = 0; s < config->features.slots; s++) {
+        const struct trainer_slot_config *slot = &config->features.slot[s], *same = &read->features.slot[s];
+        cr_assert_str_eq(same->row.name, slot->row.name);
+        cr_assert(same->row.dimension == slot->row.dimension && same->pooling == slot->pooling);
+        cr_assert(same->bucketised == slot->bucketised && same->column == slot->column);
+        cr_assert_eq(same->boundaries, slot->boundaries);
+        cr_assert(memcmp(same->boundary, slot->boundary, slot->boundaries * sizeof(double)) == 0);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct trainer_numeric_config *numeric = &config->features.numeric[i];
+        const struct trainer_numeric_config *same = &read->features.numeric[i];
+        cr_assert_str_eq(same->name, numeric->name);
+        cr_assert(same->column == numeric->column && same->log1p == numeric->log1p);
+        cr_assert(same->mean == numeric->mean && same->deviation == numeric->deviation);
+        cr_assert_str_eq(descriptor->columns.numeric[i], numeric_names[i]);
+        cr_assert_str_eq(descriptor->columns.numeric_paths[i], numeric_paths[i]);
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_assert_str_eq(descriptor->columns.categorical[i], categorical_names[i]);
+        cr_assert_str_eq(descriptor->columns.categorical_paths[i], categorical_paths[i]);
+        cr_assert_str_eq(read->task_names[i], config->task_names[i]);
+    }
+    cr_assert(read->loss.tasks == 3 && read->loss.stages == 2 && read->loss.parent[2] == 0);
+    char *again = trainer_descriptor_write(read, &descriptor->columns);
+    cr_assert_str_eq(again, text);
+    cr_assert_eq(trainer_descriptor_hash(again), trainer_descriptor_hash(text));
+    again[20]++;
+    cr_assert_neq(trainer_descriptor_hash(again), trainer_descriptor_hash(text));
+    free(again);
+    free(text);
+    trainer_descriptor_free(descriptor);
+    trainer_descriptor_free(NULL);
+}
+
+Test(trainer_descriptor, side_tasks_without_a_product_read_back)
+{
+    struct trainer_model_config *config = rich_config();
+    config->loss.parent[2] = UINT32_MAX;
+    char *text = trainer_descriptor_write(config, &columns);
+    cr_assert_not_null(strstr(text, "\"parent\":null"));
+    struct trainer_descriptor *descriptor = parse(text);
+    cr_assert_eq(descriptor->config.loss.parent[2], UINT32_MAX);
+    trainer_descriptor_free(descriptor);
+    free(text);
+}
+
+// What only training needs leaves no trace in the descriptor, so that it does not change the model's
+// identity.
+Test(trainer_descriptor, training_settings_leave_no_trace)
+{
+    char *text = rich_text();
+    struct trainer_model_config *config = rich_config();
+    config->features.slot[0].row.admission = 5;
+    config->features.slot[0].row.expiry_ms = 77;
+    config->rate_dense = 3;
+    config->seed = 99;
+    config->workers = 2;
+    config->loss.task_weight[0] = 9;
+    char *other = trainer_descriptor_write(config, &columns);
+    cr_assert_str_eq(text, other);
+    free(text);
+    free(other);
+}
+
+// A model made of nothing but descriptor and snapshot scores as the trainer does, bit for bit.
+Test(trainer_descriptor, a_reader_made_of_it_scores_the_same_bits)
+{
+    struct base_error error;
+    struct trainer_model_config *config = model_config_make(1);
+    struct trainer_model *model = model_make(config, true);
+    char *text = trainer_descriptor_write(config, &columns);
+    struct trainer_descriptor *descriptor = parse(text);
+    model_train(model, 1, 0, 20);
+    struct trainer_snapshot *snapshot = trainer_model_snapshot(model, 0, true);
+    struct trainer_model *reader = model_load(NULL, &descriptor->config, snapshot);
+    cr_assert_eq(trainer_model_hash(reader), trainer_model_hash(model));
+    struct base_minibatch *minibatch = model_minibatch(4, 0, 30);
+    struct base_span spans[30];
+    float products[2][30 * MODEL_TASKS];
+    for (uint32_t i = 0; i < 30; i++) {
+        spans[i] = minibatch->samples[i].columns;
+    }
+    cr_assert_eq(trainer_model_predict(model, spans, 30, NULL, products[0], &error), 0);
+    cr_assert_eq(trainer_model_predict(reader, spans, 30, NULL, products[1], &error), 0);
+    cr_assert(memcmp(products[0], products[1], sizeof products[0]) == 0);
+    base_minibatch_free(minibatch);
+    trainer_model_settle(model, snapshot, true);
+    trainer_snapshot_free(snapshot);
+    trainer_model_free(reader);
+    trainer_model_free(model);
+    trainer_descriptor_free(descriptor);
+    free(text);
+}
+
+static void expect_refused(const char *text, size_t size, const char *said)
+{
+    struct base_error error = {0};
+    cr_assert_null(trainer_descriptor_parse(text, size, &error), "%s", said);
+    cr_assert_eq(error.code, BASE_EFORMAT);
+    cr_assert_not_null(strstr(error.text, said), "%s: %s", said, error.text);
+}
+
+Test(trainer_descriptor, refuses_what_it_does_not_know)
+{
+    static const struct {
+        const char *from, *to, *said;
+    } edits[] = {
+        {"\"format\":1", "\"format\":2", "format"},
+        {"\"format\":1,", "", "no format"},
+        {"{\"body\"", "{\"aaa\":1,\"body\"", "aaa"},
+        {"\"inputs\":32", "\"inputs\":48", "inputs"},
+        {"xxh3-64 seeded", "murmur seeded", "hashing"},
+        {"little-endian", "big-endian", "canonical_bytes"},
+        {"\"kind\":\"ple\"", "\"kind\":\"mmoe\"", "kind"},
+        {"\"kind\":\"ple\",", "", "kind"},
+        {"\"levels\":[{\"per_task\":1,\"shared\":1,\"widths\":[32,16]},",
+         "\"levels\":[{\"per_task\":1,\"shared\":1,"
+         "\"skip\":true,\"widths\":[32,16]},",
+         "skip"},
+        {"\"widths\":[32,16]", "\"widths\":[48,16]", "tensors"},
+        {"\"widths\":[32,16]", "\"widths\":[33,16]", "body"},
+        {"\"widths\":[32,16]", "\"widths\":[0,16]", "widths"},
+        {"\"widths\":[32,16]", "\"widths\":[8192,8192,8192,8192,8192,8192]", "weights"},
+        {"\"widths\":[32,16]", "\"widths\":[]", "widths"},
+        {"\"widths\":[32,16]", "\"widths\":\"32\"", "widths"},
+        {"\"shared\":1", "\"shared\":33", "shared"},
+        {"\"tower_widths\":[16]", "\"tower_widths\":[16.5]", "tower_widths"},
+        {"\"pooling\":\"mean\"", "\"pooling\":\"max\"", "pooling"},
+        {"\"pooling\":\"mean\"", "\"pooling\":3", "pooling"},
+        {"\"categorical\":1,", "\"categorical\":3,", "items"},
+        {"\"categorical\":1,", "\"cross\":[0,1],", "categorical"},
+        {"\"dimension\":8", "\"dimension\":2", "dimension"},
+        {"\"dimension\":8", "\"dimension\":12", "inputs"},
+        {"\"dimension\":8,\"name\":\"items\"", "\"dimension\":8,\"name\":\"itemz\"", "tensors"},
+        {"\"name\":\"items\",\"pooling\"",
+         "\"name\":\"a name that is too long for a tensor, which has to fit 64 bytes\",\"pooling\"", "name"},
+        {"\"boundaries\":[-1e300,-0.1,", "\"boundaries\":[-0.1,-1e300,", "ascend"},
+        {"\"boundaries\":[-1e300,", "\"boundaries\":[\"x\",", "boundaries"},
+        {"-0.1,0.0,", "-0.1,0,", "boundaries"},
+        {"-0.1,0.0,", "-0.1,0.00,", "canonical"},
+        {"\"deviation\":2.0", "\"deviation\":0.0", "deviation"},
+        {"\"deviation\":2.0", "\"deviation\":null", "deviation"},
+        {"\"log1p\":false", "\"log1p\":0", "log1p"},
+        {"\"column\":1", "\"column\":2", "column"},
+        {"\"column\":1", "\"column\":-1", "column"},
+        {"\"name\":\"favourite\",\"parent\":0", "\"name\":\"favourite\",\"parent\":2", "parent"},
+        {"\"name\":\"favourite\",\"parent\":0,\"stage\":false", "\"name\":\"favourite\",\"stage\":7",
+         "parent"},
+        {"\"name\":\"favourite\",\"parent\":0,\"stage\":false",
+         "\"name\":\"favourite\",\"parent\":0,\"stage\":7", "stage"},
+        {"{\"name\":\"click\",\"stage\":true}", "{\"name\":\"click\",\"parent\":0,\"stage\":false}",
+         "stages"},
+        {"{\"name\":\"user\",\"path\":\"user.id\"}", "{\"name\":\"user\"}", "path"},
+        {"{\"name\":\"user\",\"path\":\"user.id\"}", "[]", "columns"},
+        {"\"columns\":{\"categorical\"", "\"columns\":{\"bytes\":[],\"categorical\"", "bytes"},
+        {"\"tasks\":[",
+         "\"tasks\":[{\"name\":\"a\",\"stage\":true},{\"name\":\"a\",\"stage\":true},"
+         "{\"name\":\"a\",\"stage\":true},{\"name\":\"a\",\"stage\":true},{\"name\":\"a\",\"stage\":true},"
+         "{\"name\":\"a\",\"stage\":true},",
+         "tasks"},
+        {"\"name\":\"oov.rare\",\"rows\":1", "\"name\":\"oov.rare\",\"rows\":2", "tensors"},
+        {",\"format\"", ", \"format\"", "canonical"},
+        {"{\"body\"", "{\"format\":1,\"body\"", "duplicate"},
+        {"}]}", "}]} ", "canonical"},
+        {"}]}", "}]}x", "byte"},
+    };
+    char *text = rich_text();
+    char *edited = base_alloc(2 * strlen(text));
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        // "}]}" is the end; other texts are taken where they stand first.
+        bool end = strcmp(edits[i].from, "}]}") == 0;
+        char *at = end ? text + strlen(text) - 3 : strstr(text, edits[i].from);
+        cr_assert_not_null(at, "%s", edits[i].from);
+        sprintf(edited, "%.*s%s%s", (int)(at - text), text, edits[i].to, at + strlen(edits[i].from));
+        expect_refused(edited, strlen(edited), edits[i].said);
+    }
+    for (size_t size = 0; size < strlen(text); size += 7) {
+        expect_refused(text, size, "descriptor");
+    }
+    expect_refused("[]", 2, "format");
+    expect_refused("{}", 2, "format");
+    free(edited);
+    free(text);
+}
+
+Test(trainer_descriptor, is_not_written_for_a_network_that_cannot_be)
+{
+    struct trainer_model_config *config = rich_config();
+    config->network.tower_widths[0] = 7;
+    cr_assert_null(trainer_descriptor_write(config, &columns));
+}
