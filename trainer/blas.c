@@ -35,8 +35,9 @@ const char *trainer_blas_wanted(void)
     struct blas_feature features[BLAS_FEATURES];
     blas_features(features);
     uint32_t present = 0;
-    for (uint32_t i = 0; i < BLAS_FEATURES && features[i].present; i++)
+    for (uint32_t i = 0; i < BLAS_FEATURES && features[i].present; i++) {
         present++;
+    }
     return present == BLAS_FEATURES ? "SkylakeX" : present >= 2 ? "Haswell" : NULL;
 }
 
@@ -44,11 +45,12 @@ static void blas_append_features(char *text, size_t size)
 {
     struct blas_feature features[BLAS_FEATURES];
     blas_features(features);
-    for (uint32_t i = 0; i < BLAS_FEATURES; i++)
+    for (uint32_t i = 0; i < BLAS_FEATURES; i++) {
         if (features[i].present && strlen(text) + strlen(features[i].name) + 2 < size) {
             strcat(text, " ");
             strcat(text, features[i].name);
         }
+    }
 }
 #else
 const char *trainer_blas_wanted(void)
@@ -73,15 +75,18 @@ void trainer_blas_pin(char **argv)
 {
     const char *core = trainer_blas_wanted();
     if ((!core || blas_environment_is("OPENBLAS_CORETYPE", core)) &&
-        blas_environment_is("OPENBLAS_NUM_THREADS", "1") && blas_environment_is("OPENBLAS_L2_SIZE", NULL))
+        blas_environment_is("OPENBLAS_NUM_THREADS", "1") && blas_environment_is("OPENBLAS_L2_SIZE", NULL)) {
         return;
+    }
     char self[32];
     snprintf(self, sizeof self, "%ld", (long)getpid());
-    if (blas_environment_is(blas_guard, self))
+    if (blas_environment_is(blas_guard, self)) {
         return;
+    }
     if ((core && setenv("OPENBLAS_CORETYPE", core, 1) != 0) || setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0 ||
-        unsetenv("OPENBLAS_L2_SIZE") != 0 || setenv(blas_guard, self, 1) != 0)
+        unsetenv("OPENBLAS_L2_SIZE") != 0 || setenv(blas_guard, self, 1) != 0) {
         return;
+    }
     execv("/proc/self/exe", argv);
 }
 
@@ -112,26 +117,29 @@ static uint32_t blas_piece(uint32_t k, uint32_t begin)
 void trainer_blas_nn(uint32_t m, uint32_t n, uint32_t k, const float *a, size_t lda, const float *b,
                      size_t ldb, bool add, float *c, size_t ldc)
 {
-    for (uint32_t at = 0; at < k; at += TRAINER_BLAS_PIECE)
+    for (uint32_t at = 0; at < k; at += TRAINER_BLAS_PIECE) {
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)m, (blasint)n,
                     (blasint)blas_piece(k, at), 1.0f, a + at, (blasint)lda, b + at * ldb, (blasint)ldb,
                     add || at > 0 ? 1.0f : 0.0f, c, (blasint)ldc);
+    }
 }
 
 void trainer_blas_nt(uint32_t m, uint32_t n, uint32_t k, const float *a, size_t lda, const float *b,
                      size_t ldb, bool add, float *c, size_t ldc)
 {
-    for (uint32_t at = 0; at < k; at += TRAINER_BLAS_PIECE)
+    for (uint32_t at = 0; at < k; at += TRAINER_BLAS_PIECE) {
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)m, (blasint)n,
                     (blasint)blas_piece(k, at), 1.0f, a + at, (blasint)lda, b + at, (blasint)ldb,
                     add || at > 0 ? 1.0f : 0.0f, c, (blasint)ldc);
+    }
 }
 
 void trainer_blas_tn(uint32_t m, uint32_t n, uint32_t k, float alpha, const float *a, size_t lda,
                      const float *b, size_t ldb, float *c, size_t ldc)
 {
-    for (uint32_t at = 0; at < k; at += TRAINER_BLAS_PIECE)
+    for (uint32_t at = 0; at < k; at += TRAINER_BLAS_PIECE) {
         cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)m, (blasint)n,
                     (blasint)blas_piece(k, at), alpha, a + at * lda, (blasint)lda, b + at * ldb, (blasint)ldb,
                     1.0f, c, (blasint)ldc);
+    }
 }

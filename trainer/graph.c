@@ -11,8 +11,9 @@
 // Room for one more of `size` bytes after `count`: arrays grow at every power of two.
 static void *graph_grow(void *array, uint32_t count, size_t size)
 {
-    if (count & (count - 1)) // neither 0 nor a power of two: there is room
+    if (count & (count - 1)) { // neither 0 nor a power of two: there is room
         return array;
+    }
     return base_realloc(array, (count ? 2 * (size_t)count : 1) * size);
 }
 
@@ -71,8 +72,9 @@ uint32_t trainer_graph_add_gate(struct trainer_graph *graph, const uint32_t *exp
     assert(graph->gatings > 0 && count > 0 && count <= TRAINER_GATE_EXPERTS_MAX);
     struct trainer_graph_gating *gating = &graph->gating[graph->gatings - 1];
     struct trainer_graph_gate gate = {.count = count, .first = graph->experts};
-    if (gating->gates > 0) // after the gates before
+    if (gating->gates > 0) { // after the gates before
         gate.column = graph->gate[graph->gates - 1].column + graph->gate[graph->gates - 1].count;
+    }
     gate.weight = graph_add_tensor(graph, name, "weight", gating->shape.inputs, count);
     gate.output = trainer_graph_add_vector(graph, width, false);
     for (uint32_t i = 0; i < count; i++) {
@@ -107,11 +109,12 @@ static struct trainer_graph_stage *graph_add_stage(struct trainer_graph *graph, 
 void trainer_graph_end_dense(struct trainer_graph *graph)
 {
     struct trainer_range layers = {0, graph->layers}, gatings = {0, graph->gatings};
-    for (uint32_t s = 0; s < graph->stages; s++)
+    for (uint32_t s = 0; s < graph->stages; s++) {
         if (graph->stage[s].kind == TRAINER_STAGE_DENSE) {
             layers.begin = graph->stage[s].layers.end;
             gatings.begin = graph->stage[s].gatings.end;
         }
+    }
     struct trainer_graph_stage *stage = graph_add_stage(graph, TRAINER_STAGE_DENSE);
     stage->layers = layers;
     stage->gatings = gatings;
@@ -155,12 +158,15 @@ static void graph_cut_inputs(struct trainer_graph *graph, struct trainer_graph_s
     stage->backward.begin = graph->backward.count;
     for (uint32_t v = 0; v < graph->vectors; v++) {
         bool read = false;
-        for (uint32_t l = stage->layers.begin; l < stage->layers.end; l++)
+        for (uint32_t l = stage->layers.begin; l < stage->layers.end; l++) {
             read |= graph->layer[l].input == v;
-        for (uint32_t g = stage->gatings.begin; g < stage->gatings.end; g++)
+        }
+        for (uint32_t g = stage->gatings.begin; g < stage->gatings.end; g++) {
             read |= graph->gating[g].input == v;
-        if (read)
+        }
+        if (read) {
             graph_cut(&graph->backward, TRAINER_TILE_VECTOR, v, graph->vector[v].width);
+        }
     }
     stage->backward.end = graph->backward.count;
 }
@@ -169,28 +175,35 @@ void trainer_graph_finish(struct trainer_graph *graph)
 {
     for (uint32_t s = 0; s < graph->stages; s++) {
         struct trainer_graph_stage *stage = &graph->stage[s];
-        if (stage->kind != TRAINER_STAGE_DENSE)
+        if (stage->kind != TRAINER_STAGE_DENSE) {
             continue;
+        }
         stage->forward.begin = graph->forward.count;
-        for (uint32_t l = stage->layers.begin; l < stage->layers.end; l++)
+        for (uint32_t l = stage->layers.begin; l < stage->layers.end; l++) {
             graph_cut(&graph->forward, TRAINER_TILE_LAYER, l, graph->layer[l].shape.outputs);
-        for (uint32_t g = stage->gatings.begin; g < stage->gatings.end; g++)
+        }
+        for (uint32_t g = stage->gatings.begin; g < stage->gatings.end; g++) {
             graph_whole(&graph->forward, TRAINER_TILE_GATING, g, graph->gating[g].shape.outputs);
+        }
         stage->forward.end = graph->forward.count;
         graph_cut_inputs(graph, stage);
     }
-    for (uint32_t l = 0; l < graph->layers; l++)
+    for (uint32_t l = 0; l < graph->layers; l++) {
         graph_cut(&graph->update, TRAINER_TILE_LAYER, l, graph->layer[l].shape.outputs);
-    for (uint32_t g = 0; g < graph->gatings; g++)
+    }
+    for (uint32_t g = 0; g < graph->gatings; g++) {
         graph_whole(&graph->update, TRAINER_TILE_GATING, g, graph->gating[g].shape.outputs);
-    for (uint32_t k = 0; k < graph->towers; k++)
+    }
+    for (uint32_t k = 0; k < graph->towers; k++) {
         graph_whole(&graph->update, TRAINER_TILE_TOWER, k, 1);
+    }
 }
 
 void trainer_graph_free(struct trainer_graph *graph)
 {
-    if (!graph)
+    if (!graph) {
         return;
+    }
     free(graph->vector);
     free(graph->layer);
     free(graph->gate);

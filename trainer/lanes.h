@@ -12,9 +12,11 @@ enum { TRAINER_LANES = 16 };
 // Adds 16 lanes: halves onto halves.
 static inline float trainer_lanes_sum(float lanes[TRAINER_LANES])
 {
-    for (uint32_t half = TRAINER_LANES / 2; half > 0; half /= 2)
-        for (uint32_t i = 0; i < half; i++)
+    for (uint32_t half = TRAINER_LANES / 2; half > 0; half /= 2) {
+        for (uint32_t i = 0; i < half; i++) {
             lanes[i] += lanes[i + half];
+        }
+    }
     return lanes[0];
 }
 
@@ -22,9 +24,11 @@ static inline float trainer_lanes_sum(float lanes[TRAINER_LANES])
 static inline float trainer_lanes_dot(const float *a, const float *b, uint32_t width)
 {
     float lanes[TRAINER_LANES] = {0};
-    for (uint32_t at = 0; at < width; at += TRAINER_LANES)
-        for (uint32_t i = 0; i < TRAINER_LANES; i++)
+    for (uint32_t at = 0; at < width; at += TRAINER_LANES) {
+        for (uint32_t i = 0; i < TRAINER_LANES; i++) {
             lanes[i] += a[at + i] * b[at + i];
+        }
+    }
     return trainer_lanes_sum(lanes);
 }
 

@@ -24,8 +24,9 @@ void trainer_layer_forward(struct trainer_layer_shape shape, struct trainer_bloc
 {
     trainer_blas_nn(n, block.columns, shape.inputs, x, shape.inputs, weight + block.column, shape.outputs,
                     false, y + block.column, shape.outputs);
-    if (bias)
+    if (bias) {
         layer_activate(shape.outputs, block, n, bias, y);
+    }
 }
 
 void trainer_layer_backward(struct trainer_layer_shape shape, struct trainer_block block, uint32_t n,
@@ -42,8 +43,9 @@ void trainer_layer_mask(uint32_t width, struct trainer_block block, uint32_t n, 
     for (uint32_t r = 0; r < n; r++) {
         const float *value = y + (size_t)r * width;
         float *row = dy + (size_t)r * width;
-        for (uint32_t c = block.column; c < block.column + block.columns; c++)
+        for (uint32_t c = block.column; c < block.column + block.columns; c++) {
             row[c] = value[c] > 0.0f ? row[c] : 0.0f;
+        }
     }
 }
 
@@ -54,11 +56,14 @@ static void layer_update_bias(uint32_t width, struct trainer_block block, uint32
 {
     for (uint32_t at = block.column; at < block.column + block.columns; at += TRAINER_LANES) {
         float lanes[TRAINER_LANES] = {0};
-        for (uint32_t r = 0; r < n; r++)
-            for (uint32_t i = 0; i < TRAINER_LANES; i++)
+        for (uint32_t r = 0; r < n; r++) {
+            for (uint32_t i = 0; i < TRAINER_LANES; i++) {
                 lanes[i] += dy[(size_t)r * width + at + i];
-        for (uint32_t i = 0; i < TRAINER_LANES; i++)
+            }
+        }
+        for (uint32_t i = 0; i < TRAINER_LANES; i++) {
             bias[at + i] += alpha * lanes[i];
+        }
     }
 }
 
@@ -67,21 +72,24 @@ void trainer_layer_update(struct trainer_layer_shape shape, struct trainer_block
 {
     trainer_blas_tn(shape.inputs, block.columns, n, alpha, x, shape.inputs, dy + block.column, shape.outputs,
                     weight + block.column, shape.outputs);
-    if (bias)
+    if (bias) {
         layer_update_bias(shape.outputs, block, n, alpha, dy, bias);
+    }
 }
 
 BASE_SIMD
 uint32_t trainer_layer_magnitude(const float *values, size_t count)
 {
     uint32_t lanes[TRAINER_LANES] = {0};
-    for (size_t at = 0; at < count; at += TRAINER_LANES)
+    for (size_t at = 0; at < count; at += TRAINER_LANES) {
         for (uint32_t i = 0; i < TRAINER_LANES; i++) {
             uint32_t magnitude = trainer_lanes_magnitude(values[at + i]);
             lanes[i] = lanes[i] < magnitude ? magnitude : lanes[i];
         }
+    }
     uint32_t most = 0;
-    for (uint32_t i = 0; i < TRAINER_LANES; i++)
+    for (uint32_t i = 0; i < TRAINER_LANES; i++) {
         most = most < lanes[i] ? lanes[i] : most;
+    }
     return most;
 }

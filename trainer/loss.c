@@ -11,8 +11,9 @@ static const float loss_ln2 = 0.693147181f;
 
 static float loss_sigmoid(float x)
 {
-    if (x >= 0.0f)
+    if (x >= 0.0f) {
         return 1.0f / (1.0f + expf(-x));
+    }
     float e = expf(x);
     return e / (1.0f + e);
 }
@@ -41,8 +42,9 @@ static float loss_negative_far(const float *a, uint32_t n, float least, float *d
         da[i] = expf(least - a[i]);
         sum += da[i];
     }
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
         da[i] /= sum;
+    }
     return least - logf(sum);
 }
 
@@ -55,12 +57,14 @@ static float loss_negative(const float *a, uint32_t n, float *da)
         product *= loss_sigmoid(a[i]);
         sum += trainer_loss_softplus(-a[i]);
     }
-    if (least > loss_far)
+    if (least > loss_far) {
         return loss_negative_far(a, n, least, da);
+    }
     bool unlikely = sum > loss_ln2; // P < 1/2
     float odds = unlikely ? product / (1.0f - product) : 1.0f / expm1f(sum);
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
         da[i] = loss_sigmoid(-a[i]) * odds;
+    }
     return unlikely ? -log1pf(-product) : -logf(-expm1f(-sum));
 }
 
@@ -73,8 +77,9 @@ float trainer_loss_product(const float *a, uint32_t n, bool label, float *da)
 // The stages before task k that its product contains: 0 .. result-1. Its own logit comes after them.
 static uint32_t loss_before(const struct trainer_loss_config *config, uint32_t k)
 {
-    if (k < config->stages)
+    if (k < config->stages) {
         return k;
+    }
     return config->parent[k] == UINT32_MAX ? 0 : config->parent[k] + 1;
 }
 
@@ -86,12 +91,15 @@ static float loss_task(const struct trainer_loss_config *config, const float *lo
     float a[BASE_TASKS_MAX + 1], da[BASE_TASKS_MAX + 1];
     memcpy(a, logits, before * sizeof *a);
     a[before] = logits[k];
-    if (k == 0 && config->keep_negatives != 1.0f)
+    if (k == 0 && config->keep_negatives != 1.0f) {
         a[before] -= logf(config->keep_negatives);
+    }
     float loss = trainer_loss_product(a, before + 1, label, da);
-    if (config->full)
-        for (uint32_t i = 0; i < before; i++)
+    if (config->full) {
+        for (uint32_t i = 0; i < before; i++) {
             dlogits[i] += weight * da[i];
+        }
+    }
     dlogits[k] += weight * da[before];
     return weight * loss;
 }
@@ -103,9 +111,10 @@ void trainer_loss_sample(const struct trainer_loss_config *config, const float *
     memset(dlogits, 0, config->tasks * sizeof *dlogits);
     for (uint32_t k = 0; k < config->tasks; k++) {
         loss[k] = 0.0f;
-        if (sample->mask >> k & 1)
+        if (sample->mask >> k & 1) {
             loss[k] = loss_task(config, logits, k, sample->label[k] != 0,
                                 config->task_weight[k] * sample->weight[k], dlogits);
+        }
     }
 }
 
@@ -116,11 +125,14 @@ void trainer_loss_probabilities(const struct trainer_loss_config *config, const 
     for (uint32_t k = 0; k < config->tasks; k++) {
         float probability = loss_sigmoid(logits[k]);
         float product = chain[loss_before(config, k)] * probability;
-        if (k < config->stages)
+        if (k < config->stages) {
             chain[k + 1] = product;
-        if (conditional)
+        }
+        if (conditional) {
             conditional[k] = probability;
-        if (products)
+        }
+        if (products) {
             products[k] = product;
+        }
     }
 }

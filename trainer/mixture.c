@@ -12,15 +12,17 @@ void trainer_mixture_softmax(struct trainer_rows rows, uint32_t stride, uint32_t
     for (uint32_t r = rows.begin; r < rows.end; r++) {
         float *s = scores + (size_t)r * stride + column;
         float most = s[0];
-        for (uint32_t i = 1; i < count; i++)
+        for (uint32_t i = 1; i < count; i++) {
             most = s[i] > most ? s[i] : most;
+        }
         float sum = 0.0f;
         for (uint32_t i = 0; i < count; i++) {
             s[i] = expf(s[i] - most);
             sum += s[i];
         }
-        for (uint32_t i = 0; i < count; i++)
+        for (uint32_t i = 0; i < count; i++) {
             s[i] /= sum;
+        }
     }
 }
 
@@ -35,14 +37,18 @@ void trainer_mixture_sum(struct trainer_rows rows, uint32_t width, uint32_t coun
             for (uint32_t t = 0; t < count; t++) {
                 float weight = terms[t].weight[(size_t)r * terms[t].stride];
                 const float *value = terms[t].value + row + at;
-                for (uint32_t i = 0; i < TRAINER_LANES; i++)
+                for (uint32_t i = 0; i < TRAINER_LANES; i++) {
                     lanes[i] += weight * value[i];
+                }
             }
-            if (mask)
-                for (uint32_t i = 0; i < TRAINER_LANES; i++)
+            if (mask) {
+                for (uint32_t i = 0; i < TRAINER_LANES; i++) {
                     lanes[i] = mask[row + at + i] > 0.0f ? lanes[i] : 0.0f;
-            for (uint32_t i = 0; i < TRAINER_LANES; i++)
+                }
+            }
+            for (uint32_t i = 0; i < TRAINER_LANES; i++) {
                 out[row + at + i] = lanes[i];
+            }
         }
     }
 }
@@ -61,7 +67,8 @@ void trainer_mixture_backward(struct trainer_rows rows, uint32_t width, uint32_t
             gradient[i] = trainer_lanes_dot(dh + row, experts[i] + row, width);
             mean += gate[i] * gradient[i];
         }
-        for (uint32_t i = 0; i < count; i++)
+        for (uint32_t i = 0; i < count; i++) {
             gradient[i] = gate[i] * (gradient[i] - mean);
+        }
     }
 }

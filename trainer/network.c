@@ -73,8 +73,9 @@ static size_t network_round(size_t floats)
 static float *network_take(float **at, size_t *size, size_t floats)
 {
     float *taken = *at;
-    if (*at)
+    if (*at) {
         *at += network_round(floats);
+    }
     *size += network_round(floats);
     return taken;
 }
@@ -87,8 +88,9 @@ static size_t network_lay_out(struct trainer_network *network, float *at)
     size_t size = 0;
     for (uint32_t v = 1; v < graph->vectors; v++) {
         network->value[v] = network_take(&at, &size, rows * graph->vector[v].width);
-        if (network->training)
+        if (network->training) {
             network->delta[v] = network_take(&at, &size, rows * graph->vector[v].width);
+        }
     }
     for (uint32_t g = 0; g < graph->gatings; g++) {
         struct trainer_layer_shape shape = graph->gating[g].shape;
@@ -99,8 +101,9 @@ static size_t network_lay_out(struct trainer_network *network, float *at)
             network->gating[g].delta = network_take(&at, &size, rows * shape.outputs);
         }
     }
-    if (network->training)
+    if (network->training) {
         network->dlogits = network_take(&at, &size, rows * graph->tasks);
+    }
     network->lone = network_take(&at, &size, (size_t)NETWORK_ROWS_LEAST * network->config.inputs);
     return size;
 }
@@ -113,9 +116,10 @@ static int network_make_buffers(struct trainer_network *network, struct base_err
     network->gating = base_alloc_zeroed(graph->gatings, sizeof *network->gating);
     network->magnitudes = base_alloc_zeroed(graph->vectors + graph->gatings, sizeof *network->magnitudes);
     size_t size = network_lay_out(network, NULL);
-    if (size > network_floats_max)
+    if (size > network_floats_max) {
         return base_error_set(error, BASE_EINVAL, "network: a batch of %u needs %zu floats, more than %zu",
                               network->config.batch, size, network_floats_max);
+    }
     network->memory = base_alloc_aligned(size * sizeof *network->memory);
     network_lay_out(network, network->memory);
     return 0;
@@ -131,14 +135,16 @@ static void network_initialise(struct trainer_network *network)
     const struct trainer_graph *graph = network->graph;
     for (uint32_t t = 0; t < graph->tensors; t++) {
         const struct trainer_tensor *tensor = &graph->tensor[t];
-        if (tensor->rows == 1)
+        if (tensor->rows == 1) {
             continue;
+        }
         bool relu = strstr(tensor->name, ".layer") != NULL;
         double deviation = sqrt((relu ? 2.0 : 1.0) / tensor->rows);
         uint64_t key = base_random_key(network->config.seed, tensor->name);
         float *weight = network->slab_owned + tensor->offset;
-        for (uint64_t i = 0; i < (uint64_t)tensor->rows * tensor->columns; i++)
+        for (uint64_t i = 0; i < (uint64_t)tensor->rows * tensor->columns; i++) {
             weight[i] = (float)(deviation * base_random_normal(key, i));
+        }
     }
 }
 
@@ -146,8 +152,9 @@ struct trainer_network *trainer_network_new(const struct trainer_network_config 
                                             struct trainer_workers *workers, struct base_error *error)
 {
     struct trainer_graph *graph = trainer_ple_new(config, error);
-    if (!graph)
+    if (!graph) {
         return NULL;
+    }
     struct trainer_network *network = base_alloc_zeroed(1, sizeof *network);
     network->config = *config;
     network->graph = network->graph_owned = graph;
@@ -158,8 +165,9 @@ struct trainer_network *trainer_network_new(const struct trainer_network_config 
                        network_floats_max);
         goto failed;
     }
-    if (network_make_buffers(network, error) < 0)
+    if (network_make_buffers(network, error) < 0) {
         goto failed;
+    }
     network->slab_owned = base_alloc_aligned(graph->size * sizeof *network->slab_owned);
     network->slab = network->slab_owned;
     network_initialise(network);
@@ -186,8 +194,9 @@ struct trainer_network *trainer_network_share(const struct trainer_network *owne
 
 void trainer_network_free(struct trainer_network *network)
 {
-    if (!network)
+    if (!network) {
         return;
+    }
     trainer_graph_free(network->graph_owned);
     free(network->slab_owned);
     free(network->value);
@@ -266,9 +275,10 @@ static void network_pack(const struct trainer_graph *graph, const struct trainer
 {
     for (uint32_t g = gating->first; g < gating->first + gating->gates; g++) {
         const struct trainer_graph_gate *gate = &graph->gate[g];
-        for (uint32_t r = 0; r < gating->shape.inputs; r++)
+        for (uint32_t r = 0; r < gating->shape.inputs; r++) {
             memcpy(packed + (size_t)r * gating->shape.outputs + gate->column,
                    from + gate->weight + (size_t)r * gate->count, gate->count * sizeof *packed);
+        }
     }
 }
 
@@ -278,9 +288,10 @@ static void network_unpack(const struct trainer_graph *graph, const struct train
 {
     for (uint32_t g = gating->first; g < gating->first + gating->gates; g++) {
         const struct trainer_graph_gate *gate = &graph->gate[g];
-        for (uint32_t r = 0; r < gating->shape.inputs; r++)
+        for (uint32_t r = 0; r < gating->shape.inputs; r++) {
             memcpy(to + gate->weight + (size_t)r * gate->count,
                    packed + (size_t)r * gating->shape.outputs + gate->column, gate->count * sizeof *packed);
+        }
     }
 }
 
@@ -330,9 +341,11 @@ static void network_forward_mixture(void *context, uint32_t index)
     const struct network_pass *pass = context;
     const struct trainer_graph *graph = pass->network->graph;
     struct trainer_rows rows = network_rows(pass, index);
-    for (uint32_t g = pass->stage->gatings.begin; g < pass->stage->gatings.end; g++)
-        for (uint32_t i = 0; i < graph->gating[g].gates; i++)
+    for (uint32_t g = pass->stage->gatings.begin; g < pass->stage->gatings.end; g++) {
+        for (uint32_t i = 0; i < graph->gating[g].gates; i++) {
             network_mix(pass, rows, g, &graph->gate[graph->gating[g].first + i]);
+        }
+    }
 }
 
 static void network_forward_output(void *context, uint32_t index)
@@ -381,8 +394,9 @@ void trainer_network_forward(struct trainer_network *network, const float *x, ui
         pass.stage = &network->graph->stage[s];
         network_forward_stage(&pass);
     }
-    if (pass.logits == padded)
+    if (pass.logits == padded) {
         memcpy(logits, padded, (size_t)n * network->config.tasks * sizeof *logits);
+    }
 }
 
 // ---- Backward
@@ -400,21 +414,24 @@ static void network_backward_dense(void *context, uint32_t index)
     bool add = false;
     for (uint32_t l = pass->stage->layers.begin; l < pass->stage->layers.end; l++) {
         const struct trainer_graph_layer *layer = &graph->layer[l];
-        if (layer->input != vector)
+        if (layer->input != vector) {
             continue;
+        }
         trainer_layer_backward(layer->shape, tile->block, pass->n, network->delta[layer->output],
                                network->slab + layer->weight, add, delta);
         add = true;
     }
     for (uint32_t g = pass->stage->gatings.begin; g < pass->stage->gatings.end; g++) {
-        if (graph->gating[g].input != vector)
+        if (graph->gating[g].input != vector) {
             continue;
+        }
         trainer_layer_backward(graph->gating[g].shape, tile->block, pass->n, network->gating[g].delta,
                                network->gating[g].weight, add, delta);
         add = true;
     }
-    if (graph->vector[vector].relu)
+    if (graph->vector[vector].relu) {
         trainer_layer_mask(graph->vector[vector].width, tile->block, pass->n, network->value[vector], delta);
+    }
 }
 
 // Gradient by a gate's scores, a block of rows.
@@ -424,8 +441,9 @@ static void network_backward_gate(const struct network_pass *pass, struct traine
     const struct trainer_network *network = pass->network;
     const struct trainer_graph *graph = network->graph;
     const float *experts[TRAINER_GATE_EXPERTS_MAX];
-    for (uint32_t i = 0; i < gate->count; i++)
+    for (uint32_t i = 0; i < gate->count; i++) {
         experts[i] = network_value(pass, pass->stage->vectors.begin + graph->expert[gate->first + i]);
+    }
     trainer_mixture_backward(rows, graph->vector[gate->output].width, gate->count, experts,
                              network->delta[gate->output], graph->gating[g].shape.outputs, gate->column,
                              network->gating[g].scores, network->gating[g].delta);
@@ -439,17 +457,19 @@ static void network_backward_expert(const struct network_pass *pass, struct trai
     const struct trainer_graph *graph = network->graph;
     struct trainer_mixture_term terms[TRAINER_GATES_MAX];
     uint32_t count = 0;
-    for (uint32_t g = pass->stage->gatings.begin; g < pass->stage->gatings.end; g++)
+    for (uint32_t g = pass->stage->gatings.begin; g < pass->stage->gatings.end; g++) {
         for (uint32_t i = 0; i < graph->gating[g].gates; i++) {
             const struct trainer_graph_gate *gate = &graph->gate[graph->gating[g].first + i];
-            for (uint32_t e = 0; e < gate->count; e++)
+            for (uint32_t e = 0; e < gate->count; e++) {
                 if (graph->expert[gate->first + e] == expert) {
                     assert(count < TRAINER_GATES_MAX);
                     terms[count++] = (struct trainer_mixture_term){
                         network->delta[gate->output], network->gating[g].scores + gate->column + e,
                         graph->gating[g].shape.outputs};
                 }
+            }
         }
+    }
     uint32_t vector = pass->stage->vectors.begin + expert;
     trainer_mixture_sum(rows, graph->vector[vector].width, count, terms, network->value[vector],
                         network->delta[vector]);
@@ -460,11 +480,14 @@ static void network_backward_mixture(void *context, uint32_t index)
     const struct network_pass *pass = context;
     const struct trainer_graph *graph = pass->network->graph;
     struct trainer_rows rows = network_rows(pass, index);
-    for (uint32_t g = pass->stage->gatings.begin; g < pass->stage->gatings.end; g++)
-        for (uint32_t i = 0; i < graph->gating[g].gates; i++)
+    for (uint32_t g = pass->stage->gatings.begin; g < pass->stage->gatings.end; g++) {
+        for (uint32_t i = 0; i < graph->gating[g].gates; i++) {
             network_backward_gate(pass, rows, g, &graph->gate[graph->gating[g].first + i]);
-    for (uint32_t e = 0; e < pass->stage->vectors.end - pass->stage->vectors.begin; e++)
+        }
+    }
+    for (uint32_t e = 0; e < pass->stage->vectors.end - pass->stage->vectors.begin; e++) {
         network_backward_expert(pass, rows, e);
+    }
 }
 
 static void network_backward_output(void *context, uint32_t index)
@@ -544,10 +567,12 @@ bool trainer_network_finite(const struct trainer_network *network, const float *
     trainer_workers_run(network->workers, count, network_measure, &pass);
     uint32_t bound = trainer_lanes_magnitude(NETWORK_VALUE_MAX);
     bool below = true;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         below &= network->magnitudes[i] <= bound;
-    for (size_t i = 0; i < (size_t)n * graph->tasks; i++)
+    }
+    for (size_t i = 0; i < (size_t)n * graph->tasks; i++) {
         below &= trainer_lanes_magnitude(network->dlogits[i]) <= bound;
+    }
     return below;
 }
 
@@ -607,12 +632,15 @@ double trainer_network_flop_forward(const struct trainer_network_config *config)
 {
     struct base_error error;
     struct trainer_graph *graph = trainer_ple_new(config, &error);
-    if (!graph)
+    if (!graph) {
         return 0.0;
+    }
     double products = 0.0; // a multiplication and an addition for every weight that is not a bias
-    for (uint32_t t = 0; t < graph->tensors; t++)
-        if (graph->tensor[t].rows > 1)
+    for (uint32_t t = 0; t < graph->tensors; t++) {
+        if (graph->tensor[t].rows > 1) {
             products += (double)graph->tensor[t].rows * graph->tensor[t].columns;
+        }
+    }
     trainer_graph_free(graph);
     return 2.0 * products;
 }

@@ -10,11 +10,13 @@
 static int ple_check(const char *name, uint32_t value, uint32_t least, uint32_t most, uint32_t step,
                      struct base_error *error)
 {
-    if (value >= least && value <= most && value % step == 0)
+    if (value >= least && value <= most && value % step == 0) {
         return 0;
-    if (step > 1)
+    }
+    if (step > 1) {
         return base_error_set(error, BASE_EINVAL, "network: %s = %u is not a multiple of %u in %u..%u", name,
                               value, step, least, most);
+    }
     return base_error_set(error, BASE_EINVAL, "network: %s = %u is not in %u..%u", name, value, least, most);
 }
 
@@ -28,16 +30,19 @@ static int ple_check_level(const struct trainer_network_config *config, uint32_t
     const struct trainer_level_config *level = &config->level[l];
     char name[TRAINER_TENSOR_NAME_MAX];
     snprintf(name, sizeof name, "level %u: layers", l);
-    if (ple_check(name, level->layers, 1, TRAINER_LAYERS_MAX, 1, error) < 0)
+    if (ple_check(name, level->layers, 1, TRAINER_LAYERS_MAX, 1, error) < 0) {
         return -1;
+    }
     for (uint32_t j = 0; j < level->layers; j++) {
         snprintf(name, sizeof name, "level %u: width of layer %u", l, j);
-        if (ple_check_width(name, level->widths[j], error) < 0)
+        if (ple_check_width(name, level->widths[j], error) < 0) {
             return -1;
+        }
     }
     snprintf(name, sizeof name, "level %u: experts per task", l);
-    if (ple_check(name, level->per_task, 0, TRAINER_EXPERTS_MAX, 1, error) < 0)
+    if (ple_check(name, level->per_task, 0, TRAINER_EXPERTS_MAX, 1, error) < 0) {
         return -1;
+    }
     // Without shared experts there is nothing that a second level could read as h_s.
     uint32_t least = config->levels > 1 || level->per_task == 0 ? 1 : 0;
     snprintf(name, sizeof name, "level %u: shared experts", l);
@@ -50,14 +55,19 @@ static int ple_check_config(const struct trainer_network_config *config, struct 
         ple_check("tasks", config->tasks, 1, BASE_TASKS_MAX, 1, error) < 0 ||
         ple_check("levels", config->levels, 1, TRAINER_LEVELS_MAX, 1, error) < 0 ||
         ple_check("tower layers", config->tower_layers, 0, TRAINER_LAYERS_MAX, 1, error) < 0 ||
-        ple_check("batch", config->batch, 1, TRAINER_BATCH_MAX, 1, error) < 0)
+        ple_check("batch", config->batch, 1, TRAINER_BATCH_MAX, 1, error) < 0) {
         return -1;
-    for (uint32_t l = 0; l < config->levels; l++)
-        if (ple_check_level(config, l, error) < 0)
+    }
+    for (uint32_t l = 0; l < config->levels; l++) {
+        if (ple_check_level(config, l, error) < 0) {
             return -1;
-    for (uint32_t j = 0; j < config->tower_layers; j++)
-        if (ple_check_width("tower width", config->tower_widths[j], error) < 0)
+        }
+    }
+    for (uint32_t j = 0; j < config->tower_layers; j++) {
+        if (ple_check_width("tower width", config->tower_widths[j], error) < 0) {
             return -1;
+        }
+    }
     return 0;
 }
 
@@ -79,10 +89,11 @@ static uint32_t ple_experts(const struct ple_level *level, uint32_t group)
 // "level0.task1" or "level0.shared".
 static void ple_group_name(const struct ple_level *level, uint32_t group, char *name, size_t size)
 {
-    if (group < level->tasks)
+    if (group < level->tasks) {
         snprintf(name, size, "level%u.task%u", level->number, group);
-    else
+    } else {
         snprintf(name, size, "level%u.shared", level->number);
+    }
 }
 
 // Layer j of every expert. inputs[] are the vectors that the experts read, and become those that they write.
@@ -90,13 +101,14 @@ static void ple_add_layer(struct trainer_graph *graph, const struct ple_level *l
                           uint32_t *inputs)
 {
     uint32_t expert = 0;
-    for (uint32_t group = 0; group <= level->tasks; group++)
+    for (uint32_t group = 0; group <= level->tasks; group++) {
         for (uint32_t e = 0; e < ple_experts(level, group); e++, expert++) {
             char prefix[24], name[TRAINER_TENSOR_NAME_MAX];
             ple_group_name(level, group, prefix, sizeof prefix);
             snprintf(name, sizeof name, "%s.expert%u.layer%u", prefix, e, j);
             inputs[expert] = trainer_graph_add_layer(graph, inputs[expert], level->config->widths[j], name);
         }
+    }
 }
 
 // The experts that the group's gate weighs, counted from the level's first; returns how many.
@@ -105,10 +117,12 @@ static uint32_t ple_weighed(const struct ple_level *level, uint32_t group, uint3
     uint32_t first_shared = level->tasks * level->config->per_task, count = 0;
     uint32_t begin = group < level->tasks ? group * level->config->per_task : 0;
     uint32_t end = group < level->tasks ? begin + level->config->per_task : first_shared;
-    for (uint32_t e = begin; e < end; e++)
+    for (uint32_t e = begin; e < end; e++) {
         experts[count++] = e;
-    for (uint32_t e = 0; e < level->config->shared; e++)
+    }
+    for (uint32_t e = 0; e < level->config->shared; e++) {
         experts[count++] = first_shared + e;
+    }
     return count;
 }
 
@@ -119,8 +133,9 @@ static struct trainer_range ple_add_gates(struct trainer_graph *graph, const str
     struct trainer_range gatings = {graph->gatings, graph->gatings};
     uint32_t groups = level->last ? level->tasks : level->tasks + 1;
     for (uint32_t group = 0; group < groups; group++) {
-        if (group == 0 || level->inputs[group] != level->inputs[group - 1])
+        if (group == 0 || level->inputs[group] != level->inputs[group - 1]) {
             trainer_graph_add_gating(graph, level->inputs[group]);
+        }
         uint32_t experts[TRAINER_GATE_EXPERTS_MAX];
         uint32_t count = ple_weighed(level, group, experts);
         char prefix[24], name[TRAINER_TENSOR_NAME_MAX];
@@ -136,22 +151,26 @@ static struct trainer_range ple_add_gates(struct trainer_graph *graph, const str
 static void ple_add_level(struct trainer_graph *graph, struct ple_level *level)
 {
     uint32_t at[TRAINER_GATE_EXPERTS_MAX], experts = 0; // the vector that each expert has reached
-    for (uint32_t group = 0; group <= level->tasks; group++)
-        for (uint32_t e = 0; e < ple_experts(level, group); e++)
+    for (uint32_t group = 0; group <= level->tasks; group++) {
+        for (uint32_t e = 0; e < ple_experts(level, group); e++) {
             at[experts++] = level->inputs[group];
+        }
+    }
 
     uint32_t outputs[TRAINER_GATES_MAX] = {0};
     struct trainer_range gatings = {0, 0};
     for (uint32_t j = 0; j < level->config->layers; j++) {
         ple_add_layer(graph, level, j, at);
-        if (j == 0) // gates read what the experts' first layers read
+        if (j == 0) { // gates read what the experts' first layers read
             gatings = ple_add_gates(graph, level, outputs);
+        }
         trainer_graph_end_dense(graph);
     }
     assert(at[experts - 1] - at[0] == experts - 1); // one layer's outputs are consecutive vectors
     trainer_graph_end_mixture(graph, gatings, (struct trainer_range){at[0], at[0] + experts});
-    for (uint32_t group = 0; group <= level->tasks; group++)
+    for (uint32_t group = 0; group <= level->tasks; group++) {
         level->inputs[group] = outputs[group];
+    }
 }
 
 static void ple_add_towers(struct trainer_graph *graph, const struct trainer_network_config *config,
@@ -174,8 +193,9 @@ static void ple_add_towers(struct trainer_graph *graph, const struct trainer_net
 
 struct trainer_graph *trainer_ple_new(const struct trainer_network_config *config, struct base_error *error)
 {
-    if (ple_check_config(config, error) < 0)
+    if (ple_check_config(config, error) < 0) {
         return NULL;
+    }
     struct trainer_graph *graph = base_alloc_zeroed(1, sizeof *graph);
     graph->tasks = config->tasks;
     struct ple_level level = {.tasks = config->tasks}; // inputs: vector 0, x

@@ -8,8 +8,9 @@ BASE_SIMD
 void trainer_tower_forward(struct trainer_rows rows, uint32_t width, uint32_t tasks, const float *h,
                            const float *weight, const float *bias, float *logits)
 {
-    for (uint32_t r = rows.begin; r < rows.end; r++)
+    for (uint32_t r = rows.begin; r < rows.end; r++) {
         logits[(size_t)r * tasks] = trainer_lanes_dot(h + (size_t)r * width, weight, width) + *bias;
+    }
 }
 
 BASE_SIMD
@@ -32,14 +33,18 @@ void trainer_tower_update(uint32_t n, uint32_t width, uint32_t tasks, float alph
 {
     for (uint32_t at = 0; at < width; at += TRAINER_LANES) {
         float lanes[TRAINER_LANES] = {0};
-        for (uint32_t r = 0; r < n; r++)
-            for (uint32_t i = 0; i < TRAINER_LANES; i++)
+        for (uint32_t r = 0; r < n; r++) {
+            for (uint32_t i = 0; i < TRAINER_LANES; i++) {
                 lanes[i] += dlogits[(size_t)r * tasks] * h[(size_t)r * width + at + i];
-        for (uint32_t i = 0; i < TRAINER_LANES; i++)
+            }
+        }
+        for (uint32_t i = 0; i < TRAINER_LANES; i++) {
             weight[at + i] += alpha * lanes[i];
+        }
     }
     float sum = 0.0f;
-    for (uint32_t r = 0; r < n; r++)
+    for (uint32_t r = 0; r < n; r++) {
         sum += dlogits[(size_t)r * tasks];
+    }
     *bias += alpha * sum;
 }

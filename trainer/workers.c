@@ -58,8 +58,9 @@ static void workers_drain(struct trainer_workers *workers)
 {
     uint64_t round = atomic_load(&workers->round);
     while (workers_has_work(round)) {
-        if (!atomic_compare_exchange_weak(&workers->round, &round, round + 1))
+        if (!atomic_compare_exchange_weak(&workers->round, &round, round + 1)) {
             continue;
+        }
         uint32_t tiles = (uint32_t)(round >> 32);
         workers->tile(workers->context, (uint32_t)round);
         // After the last tile's increment the caller may start another round; only `waiting` and the lock are
@@ -77,14 +78,16 @@ static void workers_drain(struct trainer_workers *workers)
 static void workers_await(struct trainer_workers *workers)
 {
     for (uint32_t i = 0; i < workers->spins; i++) {
-        if (workers_has_work(atomic_load_explicit(&workers->round, memory_order_relaxed)))
+        if (workers_has_work(atomic_load_explicit(&workers->round, memory_order_relaxed))) {
             return;
+        }
         workers_pause();
     }
     pthread_mutex_lock(&workers->lock);
     atomic_fetch_add(&workers->sleepers, 1);
-    while (!workers_has_work(atomic_load(&workers->round)) && !atomic_load(&workers->stop))
+    while (!workers_has_work(atomic_load(&workers->round)) && !atomic_load(&workers->stop)) {
         pthread_cond_wait(&workers->work, &workers->lock);
+    }
     atomic_fetch_sub(&workers->sleepers, 1);
     pthread_mutex_unlock(&workers->lock);
 }
@@ -102,8 +105,9 @@ static void *workers_main(void *argument)
 static uint32_t workers_processors(void)
 {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) != 0)
+    if (sched_getaffinity(0, sizeof set, &set) != 0) {
         return 1;
+    }
     return (uint32_t)CPU_COUNT(&set);
 }
 
@@ -133,14 +137,16 @@ struct trainer_workers *trainer_workers_new(uint32_t count, struct base_error *e
 
 void trainer_workers_free(struct trainer_workers *workers)
 {
-    if (!workers)
+    if (!workers) {
         return;
+    }
     pthread_mutex_lock(&workers->lock);
     atomic_store(&workers->stop, true);
     pthread_cond_broadcast(&workers->work);
     pthread_mutex_unlock(&workers->lock);
-    for (uint32_t i = 0; i < workers->started; i++)
+    for (uint32_t i = 0; i < workers->started; i++) {
         pthread_join(workers->threads[i], NULL);
+    }
     pthread_cond_destroy(&workers->finished);
     pthread_cond_destroy(&workers->work);
     pthread_mutex_destroy(&workers->lock);
@@ -156,14 +162,16 @@ uint32_t trainer_workers_count(const struct trainer_workers *workers)
 static void workers_finish(struct trainer_workers *workers, uint32_t tiles)
 {
     for (uint32_t i = 0; i < workers->spins; i++) {
-        if (atomic_load(&workers->done) == tiles)
+        if (atomic_load(&workers->done) == tiles) {
             return;
+        }
         workers_pause();
     }
     pthread_mutex_lock(&workers->lock);
     atomic_store(&workers->waiting, true);
-    while (atomic_load(&workers->done) != tiles)
+    while (atomic_load(&workers->done) != tiles) {
         pthread_cond_wait(&workers->finished, &workers->lock);
+    }
     atomic_store(&workers->waiting, false);
     pthread_mutex_unlock(&workers->lock);
 }
@@ -171,8 +179,9 @@ static void workers_finish(struct trainer_workers *workers, uint32_t tiles)
 void trainer_workers_run(struct trainer_workers *workers, uint32_t tiles, trainer_tile *tile, void *context)
 {
     if (workers->count == 1 || tiles < 2) {
-        for (uint32_t i = 0; i < tiles; i++)
+        for (uint32_t i = 0; i < tiles; i++) {
             tile(context, i);
+        }
         return;
     }
     assert(!workers_has_work(atomic_load(&workers->round))); // not from within a tile

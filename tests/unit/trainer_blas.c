@@ -46,8 +46,9 @@ static float *random_matrix(size_t floats, const char *name)
 {
     float *matrix = base_alloc_aligned(floats * sizeof *matrix);
     uint64_t key = base_random_key(1, name);
-    for (size_t i = 0; i < floats; i++)
+    for (size_t i = 0; i < floats; i++) {
         matrix[i] = (float)(2.0 * base_random_uniform(key, i) - 1.0);
+    }
     return matrix;
 }
 
@@ -70,13 +71,14 @@ static void check_form(int form, uint32_t k, bool add)
     float *a = random_matrix((size_t)LD * LD, "a"), *b = random_matrix((size_t)LD * LD, "b");
     float *c = random_matrix((size_t)M * LD, "c"), *before = random_matrix((size_t)M * LD, "c");
     const float alpha = form == 2 ? -0.375f : 1.0f;
-    if (form == 0)
+    if (form == 0) {
         trainer_blas_nn(M, N, k, a, LD, b, LD, add, c, LD);
-    else if (form == 1)
+    } else if (form == 1) {
         trainer_blas_nt(M, N, k, a, LD, b, LD, add, c, LD);
-    else
+    } else {
         trainer_blas_tn(M, N, k, alpha, a, LD, b, LD, c, LD);
-    for (uint32_t i = 0; i < M; i++)
+    }
+    for (uint32_t i = 0; i < M; i++) {
         for (uint32_t j = 0; j < LD; j++) {
             size_t at = (size_t)i * LD + j;
             double sum = (add || form == 2 || j >= N ? before[at] : 0.0) +
@@ -84,6 +86,7 @@ static void check_form(int form, uint32_t k, bool add)
             cr_assert_float_eq(c[at], sum, 2e-6 * sqrt(k) + 1e-30, "form %d k %u row %u column %u", form, k,
                                i, j);
         }
+    }
     free(a);
     free(b);
     free(c);
@@ -93,24 +96,26 @@ static void check_form(int form, uint32_t k, bool add)
 Test(trainer_blas, forms_match_their_definitions)
 {
     const uint32_t inner[] = {1, 16, 383, 384, 385, 768, 1000};
-    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++)
+    for (size_t i = 0; i < sizeof inner / sizeof *inner; i++) {
         for (int form = 0; form < 3; form++) {
             check_form(form, inner[i], true);
             check_form(form, inner[i], false);
         }
+    }
 }
 
 // The promise that the forward pass rests on: the first n rows of a product are those of any longer one.
 Test(trainer_blas, rows_do_not_depend_on_their_number)
 {
-    if (!trainer_blas_rows_stable())
+    if (!trainer_blas_rows_stable()) {
         cr_skip_test("core type %s does not promise it (docs/determinism.md)", trainer_blas_core());
+    }
     enum { ROWS = 1024, WIDTH = 512, INNER = 768 };
     float *x = random_matrix((size_t)ROWS * INNER, "x"), *w = random_matrix((size_t)INNER * WIDTH, "w");
     float *all = random_matrix((size_t)ROWS * WIDTH, "all"),
           *some = random_matrix((size_t)ROWS * WIDTH, "some");
     const uint32_t widths[] = {16, 32, 48, 112, 128, 272, 512}, inners[] = {16, 48, 128, 384, 400, 768};
-    for (size_t a = 0; a < sizeof widths / sizeof *widths; a++)
+    for (size_t a = 0; a < sizeof widths / sizeof *widths; a++) {
         for (size_t b = 0; b < sizeof inners / sizeof *inners; b++) {
             trainer_blas_nn(ROWS, widths[a], inners[b], x, inners[b], w, WIDTH, false, all, widths[a]);
             for (uint32_t n = 2; n <= ROWS; n = n < 72 ? n + 1 : n + 119) {
@@ -119,6 +124,7 @@ Test(trainer_blas, rows_do_not_depend_on_their_number)
                              widths[a], inners[b]);
             }
         }
+    }
     free(x);
     free(w);
     free(all);

@@ -12,11 +12,13 @@
 
 static double relative(double value, long double expected)
 {
-    if (expected == 0.0L)
+    if (expected == 0.0L) {
         return fabs(value);
+    }
     // What is below the smallest normal float has no relative precision in float32.
-    if (fabsl(expected) < (long double)FLT_MIN)
+    if (fabsl(expected) < (long double)FLT_MIN) {
         return (double)(fabsl(value - expected) / (long double)FLT_MIN);
+    }
     return (double)fabsl((value - expected) / expected);
 }
 
@@ -32,8 +34,9 @@ static long double twin_product(const float *a, uint32_t n, bool label, long dou
         long double sigmoid = 1.0L / (1.0L + expl((long double)a[i])); // of -a
         da[i] = label ? -sigmoid : sigmoid / expm1l(sum);
     }
-    if (label)
+    if (label) {
         return sum;
+    }
     return sum > 0.5L ? -log1pl(-expl(-sum)) : -logl(-expm1l(-sum));
 }
 
@@ -44,8 +47,9 @@ static double error_at(const float *a, uint32_t n, bool label)
     long double expected[BASE_TASKS_MAX];
     float loss = trainer_loss_product(a, n, label, da);
     double most = relative(loss, twin_product(a, n, label, expected));
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
         most = fmax(most, relative(da[i], expected[i]));
+    }
     return most;
 }
 
@@ -53,12 +57,14 @@ static double error_at(const float *a, uint32_t n, bool label)
 Test(trainer_loss, two_stages_over_the_grid)
 {
     double most = 0.0;
-    for (int i = -240; i <= 240; i++)
-        for (int j = -240; j <= 240; j++)
+    for (int i = -240; i <= 240; i++) {
+        for (int j = -240; j <= 240; j++) {
             for (int label = 0; label < 2; label++) {
                 const float a[] = {(float)i * 0.125f, (float)j * 0.125f};
                 most = fmax(most, error_at(a, 2, label));
             }
+        }
+    }
     cr_log_info("two stages: largest relative error %.3g", most);
     cr_expect_lt(most, 6e-7, "%.3g", most);
 }
@@ -69,13 +75,17 @@ Test(trainer_loss, chains_over_the_grid)
         double most = 0.0;
         for (uint64_t point = 0; point < 60000; point++) {
             float a[BASE_TASKS_MAX];
-            for (uint32_t i = 0; i < n; i++)
+            for (uint32_t i = 0; i < n; i++) {
                 a[i] = (float)(60.0 * base_random_uniform(n, point * n + i) - 30.0);
-            if (point % 3 == 0) // all likely: where 1 - P cancels
-                for (uint32_t i = 0; i < n; i++)
+            }
+            if (point % 3 == 0) { // all likely: where 1 - P cancels
+                for (uint32_t i = 0; i < n; i++) {
                     a[i] = fabsf(a[i]);
-            for (int label = 0; label < 2; label++)
+                }
+            }
+            for (int label = 0; label < 2; label++) {
                 most = fmax(most, error_at(a, n, label));
+            }
         }
         cr_log_info("%u stages: largest relative error %.3g", n, most);
         cr_expect_lt(most, 1.2e-6, "%u stages: %.3g", n, most);
@@ -97,7 +107,7 @@ Test(trainer_loss, far_logits_stay_finite)
     const float far[] = {-3e38f, -1000.0f, -104.0f, -88.0f,  0.0f, 16.9f,
                          17.1f,  88.0f,    104.0f,  1000.0f, 3e38f};
     enum { FAR = sizeof far / sizeof *far };
-    for (uint32_t i = 0; i < FAR; i++)
+    for (uint32_t i = 0; i < FAR; i++) {
         for (uint32_t j = 0; j < FAR; j++) {
             const float a[] = {far[i], far[j]};
             float da[2];
@@ -105,10 +115,12 @@ Test(trainer_loss, far_logits_stay_finite)
             cr_assert(isfinite(loss) && loss >= 0.0f && da[0] >= 0.0f && da[0] <= 1.0f && da[1] <= 1.0f,
                       "%g %g", (double)a[0], (double)a[1]);
             loss = trainer_loss_product(a, 2, true, da);
-            if (a[0] > -1e38f || a[1] > -1e38f)
+            if (a[0] > -1e38f || a[1] > -1e38f) {
                 cr_assert(isfinite(loss) && da[0] <= 0.0f && da[0] >= -1.0f, "%g %g", (double)a[0],
                           (double)a[1]);
+            }
         }
+    }
     // Where the branches meet.
     for (float base = 16.99f; base < 17.02f; base += 0.001f) {
         const float a[] = {base, base + 2.0f, base + 0.5f};
@@ -122,8 +134,9 @@ Test(trainer_loss, far_logits_stay_finite)
 
 Test(trainer_loss, softplus)
 {
-    for (float x = -30.0f; x <= 30.0f; x += 0.01f)
+    for (float x = -30.0f; x <= 30.0f; x += 0.01f) {
         cr_assert_lt(relative(trainer_loss_softplus(x), log1pl(expl((long double)x))), 3e-7, "%g", (double)x);
+    }
     cr_expect_eq(trainer_loss_softplus(1000.0f), 1000.0f);
     cr_expect_eq(trainer_loss_softplus(-1000.0f), 0.0f);
 }
@@ -157,8 +170,9 @@ static double twin_task(const struct trainer_loss_config *config, const double *
 {
     double p = 1.0 / (1.0 + exp(-a[k]));
     uint32_t before = k < config->stages ? k : config->parent[k] == UINT32_MAX ? 0 : config->parent[k] + 1;
-    for (uint32_t i = 0; i < before; i++)
+    for (uint32_t i = 0; i < before; i++) {
         p *= 1.0 / (1.0 + exp(-a[i]));
+    }
     return -weight * config->task_weight[k] * (label ? log(p) : log1p(-p));
 }
 
@@ -168,22 +182,25 @@ Test(trainer_loss, samples_masks_weights_and_gradients)
 {
     for (int full = 0; full < 2; full++) {
         struct trainer_loss_config config = funnel(full);
-        for (uint32_t mask = 0; mask < 32; mask++)
+        for (uint32_t mask = 0; mask < 32; mask++) {
             for (uint32_t labels = 0; labels < 32; labels++) {
                 struct base_sample sample = sample_of((uint8_t)mask, (uint8_t)labels);
                 float dlogits[5] = {9, 9, 9, 9, 9}, loss[5] = {9, 9, 9, 9, 9};
                 trainer_loss_sample(&config, logits, &sample, dlogits, loss);
                 for (uint32_t k = 0; k < 5; k++) {
                     double expected = 0.0, a[5];
-                    for (uint32_t i = 0; i < 5; i++)
+                    for (uint32_t i = 0; i < 5; i++) {
                         a[i] = logits[i];
-                    if (mask >> k & 1)
+                    }
+                    if (mask >> k & 1) {
                         expected = twin_task(&config, a, k, labels >> k & 1, sample.weight[k]);
+                    }
                     cr_assert_float_eq(loss[k], expected, 1e-5);
                     double gradient = 0.0;
                     for (uint32_t t = 0; t < 5; t++) {
-                        if (!(mask >> t & 1) || (!full && t != k))
+                        if (!(mask >> t & 1) || (!full && t != k)) {
                             continue;
+                        }
                         for (int sign = -1; sign <= 1; sign += 2) {
                             a[k] = logits[k] + sign * 1e-6;
                             gradient +=
@@ -195,6 +212,7 @@ Test(trainer_loss, samples_masks_weights_and_gradients)
                                        mask, labels, k);
                 }
             }
+        }
     }
 }
 
@@ -202,14 +220,16 @@ Test(trainer_loss, samples_masks_weights_and_gradients)
 Test(trainer_loss, stop_moves_only_the_own_logit)
 {
     struct trainer_loss_config config = funnel(false);
-    for (uint32_t k = 0; k < 5; k++)
+    for (uint32_t k = 0; k < 5; k++) {
         for (uint32_t label = 0; label < 2; label++) {
             struct base_sample sample = sample_of((uint8_t)(1u << k), label ? 31 : 0);
             float dlogits[5], loss[5];
             trainer_loss_sample(&config, logits, &sample, dlogits, loss);
-            for (uint32_t i = 0; i < 5; i++)
+            for (uint32_t i = 0; i < 5; i++) {
                 cr_expect((dlogits[i] != 0.0f) == (i == k), "task %u logit %u", k, i);
+            }
         }
+    }
 }
 
 // What the mask hides is not read: labels and weights that would spoil everything change no bit.
@@ -217,11 +237,12 @@ Test(trainer_loss, masked_fields_are_not_read)
 {
     struct trainer_loss_config config = funnel(true);
     struct base_sample clean = sample_of(5, 1), spoilt = clean;
-    for (uint32_t k = 0; k < BASE_TASKS_MAX; k++)
+    for (uint32_t k = 0; k < BASE_TASKS_MAX; k++) {
         if (!(5u >> k & 1)) {
             spoilt.label[k] = 255;
             spoilt.weight[k] = NAN;
         }
+    }
     float dlogits[2][5], loss[2][5];
     trainer_loss_sample(&config, logits, &clean, dlogits[0], loss[0]);
     trainer_loss_sample(&config, logits, &spoilt, dlogits[1], loss[1]);
@@ -273,8 +294,9 @@ Test(trainer_loss, probabilities)
     for (uint32_t k = 0; k < 5; k++) {
         double p = 1.0 / (1.0 + exp(-(double)logits[k]));
         cr_expect_float_eq(conditional[k], p, 1e-6);
-        if (k < 3)
+        if (k < 3) {
             through[k] = chain *= p;
+        }
         double expected = k < 3 ? through[k] : k == 3 ? through[1] * p : p;
         cr_expect_float_eq(products[k], expected, 1e-6, "task %u", k);
     }

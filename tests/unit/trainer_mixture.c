@@ -12,8 +12,9 @@ enum { N = 13, WIDTH = 48, COUNT = 5, STRIDE = 16, COLUMN = 7 };
 
 static void fill(float *values, size_t count, const char *name)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         values[i] = (float)base_random_normal(base_random_key(8, name), i);
+    }
 }
 
 static const struct trainer_rows rows = {3, 11}; // a block: the other rows belong to others
@@ -31,8 +32,9 @@ Test(trainer_mixture, softmax)
     for (uint32_t r = 0; r < N; r++) {
         const float *b = before + r * STRIDE + COLUMN;
         double sum = 0.0;
-        for (uint32_t i = 0; i < COUNT; i++)
+        for (uint32_t i = 0; i < COUNT; i++) {
             sum += exp((double)b[i] - fmax(b[0], b[COUNT - 1]));
+        }
         for (uint32_t c = 0; c < STRIDE; c++) {
             bool own = r >= rows.begin && r < rows.end && c >= COLUMN && c < COLUMN + COUNT;
             double expected = own ? exp((double)before[r * STRIDE + c] - fmax(b[0], b[COUNT - 1])) / sum
@@ -44,8 +46,9 @@ Test(trainer_mixture, softmax)
         fill(s, N * STRIDE, "s");
         s[6 * STRIDE + COLUMN + bad] = NAN;
         trainer_mixture_softmax(rows, STRIDE, COLUMN, COUNT, s);
-        for (uint32_t i = 0; i < COUNT; i++)
+        for (uint32_t i = 0; i < COUNT; i++) {
             cr_expect(isnan(s[6 * STRIDE + COLUMN + i]));
+        }
     }
 }
 
@@ -67,12 +70,15 @@ Test(trainer_mixture, sum)
         for (uint32_t i = 0; i < N * WIDTH; i++) {
             uint32_t r = i / WIDTH;
             double expected = 0.0;
-            for (uint32_t e = 0; e < COUNT; e++)
+            for (uint32_t e = 0; e < COUNT; e++) {
                 expected += (double)weights[r * STRIDE + COLUMN + e] * values[e][i];
-            if (masked && mask[i] <= 0.0f)
+            }
+            if (masked && mask[i] <= 0.0f) {
                 expected = 0.0;
-            if (r < rows.begin || r >= rows.end)
+            }
+            if (r < rows.begin || r >= rows.end) {
                 expected = before[i];
+            }
             cr_assert_float_eq(out[i], expected, 1e-5, "%u", i);
         }
     }
@@ -82,11 +88,14 @@ Test(trainer_mixture, sum)
 static double loss_of(const double *s, const float experts[COUNT][N * WIDTH], const float *dh, uint32_t r)
 {
     double sum = 0.0, loss = 0.0;
-    for (uint32_t i = 0; i < COUNT; i++)
+    for (uint32_t i = 0; i < COUNT; i++) {
         sum += exp(s[i]);
-    for (uint32_t i = 0; i < COUNT; i++)
-        for (uint32_t c = 0; c < WIDTH; c++)
+    }
+    for (uint32_t i = 0; i < COUNT; i++) {
+        for (uint32_t c = 0; c < WIDTH; c++) {
             loss += exp(s[i]) / sum * experts[i][r * WIDTH + c] * dh[r * WIDTH + c];
+        }
+    }
     return loss;
 }
 
@@ -103,11 +112,12 @@ Test(trainer_mixture, backward)
     }
     trainer_mixture_softmax(rows, STRIDE, COLUMN, COUNT, g);
     trainer_mixture_backward(rows, WIDTH, COUNT, pointers, dh, STRIDE, COLUMN, g, ds);
-    for (uint32_t r = 0; r < N; r++)
+    for (uint32_t r = 0; r < N; r++) {
         for (uint32_t c = 0; c < STRIDE; c++) {
             double s[COUNT], expected = 0.0;
-            for (uint32_t i = 0; i < COUNT; i++)
+            for (uint32_t i = 0; i < COUNT; i++) {
                 s[i] = scores[r * STRIDE + COLUMN + i];
+            }
             if (r >= rows.begin && r < rows.end && c >= COLUMN && c < COLUMN + COUNT) {
                 s[c - COLUMN] += 1e-5;
                 expected = loss_of(s, experts, dh, r);
@@ -116,4 +126,5 @@ Test(trainer_mixture, backward)
             }
             cr_assert_float_eq(ds[r * STRIDE + c], expected, 2e-5, "%u %u", r, c);
         }
+    }
 }

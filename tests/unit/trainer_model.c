@@ -95,7 +95,7 @@ static void twin_level(const struct twin *twin, uint32_t l, double in[][64], uin
     bool last = l + 1 == twin->config->network.levels;
     double experts[MODEL_TASKS + 1][4][64];
     uint32_t width = 0;
-    char name[96], expert[128];
+    char name[48], expert[96];
     for (uint32_t g = 0; g <= MODEL_TASKS; g++) {
         snprintf(name, sizeof name, g < MODEL_TASKS ? "level%u.task%u" : "level%u.shared", l, g);
         for (uint32_t e = 0; e < (g < MODEL_TASKS ? level->per_task : level->shared); e++) {

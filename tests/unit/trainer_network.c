@@ -73,8 +73,9 @@ static struct rig rig_make(const struct trainer_network_config *config, uint32_t
     rig.gradient = base_alloc_aligned(trainer_network_size(rig.network) * sizeof(float));
     rig.samples = base_alloc_zeroed(config->batch, sizeof *rig.samples);
     uint64_t key = base_random_key(9, "rig");
-    for (size_t i = 0; i < (size_t)config->batch * config->inputs; i++)
+    for (size_t i = 0; i < (size_t)config->batch * config->inputs; i++) {
         rig.x[i] = (float)base_random_normal(key, i);
+    }
     for (uint32_t r = 0; r < config->batch; r++) {
         rig.samples[r].mask = (uint8_t)(base_random_bits(key, 10 * r + 1) | 1);
         for (uint32_t k = 0; k < config->tasks; k++) {
@@ -85,10 +86,12 @@ static struct rig rig_make(const struct trainer_network_config *config, uint32_t
     // Biases start at zero; here they shall matter.
     uint32_t count;
     const struct trainer_tensor *tensors = trainer_network_tensors(rig.network, &count);
-    for (uint32_t t = 0; t < count; t++)
-        for (uint32_t i = 0; tensors[t].rows == 1 && i < tensors[t].columns; i++)
+    for (uint32_t t = 0; t < count; t++) {
+        for (uint32_t i = 0; tensors[t].rows == 1 && i < tensors[t].columns; i++) {
             trainer_network_slab(rig.network)[tensors[t].offset + i] =
                 0.1f * (float)base_random_normal(base_random_key(3, tensors[t].name), i);
+        }
+    }
     return rig;
 }
 
@@ -127,8 +130,9 @@ static void rig_backward(struct rig *rig, uint32_t n)
 
 static void row_double(const struct rig *rig, uint32_t r, double *row)
 {
-    for (uint32_t i = 0; i < rig->config->inputs; i++)
+    for (uint32_t i = 0; i < rig->config->inputs; i++) {
         row[i] = rig->x[(size_t)r * rig->config->inputs + i];
+    }
 }
 
 Test(trainer_network, forward_matches_the_definition)
@@ -142,10 +146,11 @@ Test(trainer_network, forward_matches_the_definition)
             double row[512], logits[BASE_TASKS_MAX];
             row_double(&rig, r, row);
             twin_forward(&twin, row, logits);
-            for (uint32_t k = 0; k < tasks; k++)
+            for (uint32_t k = 0; k < tasks; k++) {
                 cr_assert_float_eq(rig.logits[r * tasks + k], logits[k], 1e-5 * (1.0 + fabs(logits[k])),
                                    "config %u row %u task %u: %.9g, not %.9g", c, r, k,
                                    (double)rig.logits[r * tasks + k], logits[k]);
+            }
         }
         twin_free(&twin);
         rig_free(&rig);
@@ -175,7 +180,7 @@ Test(trainer_network, gradient_matches_finite_differences)
         struct twin twin = twin_make(&configs[c], rig.network);
         rig_backward(&rig, N);
         trainer_network_gradient(rig.network, rig.x, N, rig.gradient);
-        for (uint32_t t = 0; t < twin.count; t++)
+        for (uint32_t t = 0; t < twin.count; t++) {
             for (uint32_t probe = 0; probe < PROBES; probe++) {
                 const struct trainer_tensor *tensor = &twin.tensors[t];
                 size_t at =
@@ -191,6 +196,7 @@ Test(trainer_network, gradient_matches_finite_differences)
                                    "config %u %s: %.9g, not %.9g", c, tensor->name, (double)rig.gradient[at],
                                    expected);
             }
+        }
         twin_free(&twin);
         rig_free(&rig);
     }
@@ -204,7 +210,7 @@ Test(trainer_network, gradient_by_x_matches_finite_differences)
         struct twin twin = twin_make(&configs[c], rig.network);
         struct trainer_loss_config config = rig_loss(&rig);
         rig_backward(&rig, ROWS);
-        for (uint32_t r = 0; r < ROWS; r += 9)
+        for (uint32_t r = 0; r < ROWS; r += 9) {
             for (uint32_t i = 0; i < configs[c].inputs; i += 1 + configs[c].inputs / 40) {
                 double row[512], logits[BASE_TASKS_MAX], difference = 0.0;
                 for (int sign = -1; sign <= 1; sign += 2) {
@@ -216,6 +222,7 @@ Test(trainer_network, gradient_by_x_matches_finite_differences)
                 cr_assert_float_eq(rig.dx[(size_t)r * configs[c].inputs + i], difference, 1e-5,
                                    "config %u row %u input %u", c, r, i);
             }
+        }
         twin_free(&twin);
         rig_free(&rig);
     }
@@ -261,17 +268,21 @@ Test(trainer_network, every_tensor_learns_and_starts_alone)
         const float *slab = trainer_network_slab(fresh);
         for (uint32_t t = 0; t < count; t++) {
             // A gate over a single expert is constant.
-            if (strstr(tensors[t].name, "gate") && tensors[t].columns == 1)
+            if (strstr(tensors[t].name, "gate") && tensors[t].columns == 1) {
                 continue;
+            }
             size_t floats = (size_t)tensors[t].rows * tensors[t].columns;
             double norm = 0.0;
-            for (size_t i = 0; i < floats; i++)
+            for (size_t i = 0; i < floats; i++) {
                 norm += fabs((double)rig.gradient[tensors[t].offset + i]);
+            }
             cr_expect_gt(norm, 0.0, "config %u: %s learns nothing", c, tensors[t].name);
-            for (uint32_t u = 0; u < t; u++)
-                if (tensors[t].rows > 1 && tensors[u].rows > 1)
+            for (uint32_t u = 0; u < t; u++) {
+                if (tensors[t].rows > 1 && tensors[u].rows > 1) {
                     cr_expect_neq(slab[tensors[t].offset], slab[tensors[u].offset], "%s starts as %s",
                                   tensors[t].name, tensors[u].name);
+                }
+            }
         }
         trainer_network_free(fresh);
         trainer_workers_free(workers);
@@ -302,9 +313,9 @@ Test(trainer_network, initial_weights_have_the_stated_spread)
             square += w * w;
             sum += w;
         }
-        if (tensors[t].rows == 1)
+        if (tensors[t].rows == 1) {
             cr_expect_eq(square, 0.0);
-        else if (floats > 5000) {
+        } else if (floats > 5000) {
             cr_expect_float_eq(square / (double)floats * tensors[t].rows, 2.0, 0.08, "%s", tensors[t].name);
             cr_expect_float_eq(sum / sqrt(square), 0.0, 4.5, "%s", tensors[t].name);
         }
@@ -354,16 +365,19 @@ Test(trainer_network, finite_sees_what_would_harm)
 Test(trainer_network, a_step_near_the_bound_stays_finite)
 {
     struct rig rig = rig_make(&configs[2], 1);
-    for (size_t i = 0; i < (size_t)ROWS * configs[2].inputs; i++)
+    for (size_t i = 0; i < (size_t)ROWS * configs[2].inputs; i++) {
         rig.x[i] = 0x1p29f;
+    }
     trainer_network_forward(rig.network, rig.x, ROWS, rig.logits);
-    for (uint32_t i = 0; i < ROWS * configs[2].tasks; i++)
+    for (uint32_t i = 0; i < ROWS * configs[2].tasks; i++) {
         rig.dlogits[i] = 1.0f;
+    }
     trainer_network_backward(rig.network, rig.x, rig.dlogits, ROWS, rig.dx);
     cr_assert(trainer_network_finite(rig.network, rig.dx, ROWS));
     trainer_network_apply(rig.network, rig.x, ROWS, 1024.0f);
-    for (size_t i = 0; i < trainer_network_size(rig.network); i++)
+    for (size_t i = 0; i < trainer_network_size(rig.network); i++) {
         cr_assert(isfinite(trainer_network_slab(rig.network)[i]));
+    }
     rig_free(&rig);
 }
 

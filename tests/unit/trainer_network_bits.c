@@ -37,8 +37,9 @@ static float *random_floats(size_t count, const char *name)
 {
     float *values = base_alloc_aligned(count * sizeof *values);
     uint64_t key = base_random_key(4, name);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         values[i] = (float)base_random_normal(key, i);
+    }
     return values;
 }
 
@@ -64,8 +65,9 @@ static struct outcome run_steps(const struct trainer_network_config *config, uin
     for (uint32_t s = 0; s < steps; s++) {
         const float *rows = x + s % 4 * 16 * inputs;
         trainer_network_forward(network, rows, n, outcome.logits);
-        for (uint32_t i = 0; i < n * TASKS; i++)
+        for (uint32_t i = 0; i < n * TASKS; i++) {
             dlogits[i] = (1.0f / (1.0f + expf(-outcome.logits[i])) - (float)(i % 3 == 0)) / (float)n;
+        }
         trainer_network_backward(network, rows, dlogits, n, outcome.dx);
         cr_assert(trainer_network_finite(network, outcome.dx, n));
         trainer_network_apply(network, rows, n, 0.05f);
@@ -115,8 +117,9 @@ Test(trainer_network_bits, fifty_steps_are_the_same_for_every_team)
 
 static void need_stable_rows(void)
 {
-    if (!trainer_blas_rows_stable())
+    if (!trainer_blas_rows_stable()) {
         cr_skip_test("core type %s does not promise it (docs/determinism.md)", trainer_blas_core());
+    }
 }
 
 static void compare_counts(const struct trainer_network_config *config)
@@ -138,13 +141,15 @@ static void compare_counts(const struct trainer_network_config *config)
     }
     // Other neighbours: every odd row replaced.
     float *mixed = random_floats((size_t)BATCH * config->inputs, "others");
-    for (uint32_t r = 0; r < BATCH; r += 2)
+    for (uint32_t r = 0; r < BATCH; r += 2) {
         memcpy(mixed + (size_t)r * config->inputs, x + (size_t)r * config->inputs,
                config->inputs * sizeof *x);
+    }
     trainer_network_forward(network, mixed, 303, some);
-    for (uint32_t r = 0; r < 303; r += 2)
+    for (uint32_t r = 0; r < 303; r += 2) {
         cr_assert_eq(memcmp(all + r * TASKS, some + r * TASKS, TASKS * sizeof *all), 0, "row %u among others",
                      r);
+    }
     trainer_network_free(network);
     trainer_workers_free(workers);
     free(x);

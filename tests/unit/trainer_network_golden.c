@@ -55,8 +55,9 @@ static struct golden *golden_read(void)
 
 static void golden_free(struct golden *golden)
 {
-    for (uint32_t i = 0; i < golden->count; i++)
+    for (uint32_t i = 0; i < golden->count; i++) {
         free(golden->record[i].values);
+    }
     free(golden);
 }
 
@@ -65,11 +66,12 @@ static const float *golden_find(const struct golden *golden, uint32_t rows, uint
 {
     char wanted[RECORD_NAME_MAX];
     snprintf(wanted, sizeof wanted, format, mode, name);
-    for (uint32_t i = 0; i < golden->count; i++)
+    for (uint32_t i = 0; i < golden->count; i++) {
         if (strcmp(golden->record[i].name, wanted) == 0) {
             cr_assert(golden->record[i].rows == rows && golden->record[i].columns == columns, "%s", wanted);
             return golden->record[i].values;
         }
+    }
     cr_assert_fail("no record %s", wanted);
     return NULL;
 }
@@ -111,8 +113,9 @@ static struct base_sample sample_of(const struct golden *golden, uint32_t row)
     for (uint32_t k = 0; k < TASKS; k++) {
         sample.label[k] = label[k] > 0.5f;
         sample.weight[k] = weight[k];
-        if (mask[k] > 0.5f)
+        if (mask[k] > 0.5f) {
             sample.mask |= (uint8_t)(1u << k);
+        }
     }
     return sample;
 }
@@ -162,10 +165,11 @@ static void run_mode(const char *mode)
     cr_assert_not_null(network);
     uint32_t count;
     const struct trainer_tensor *tensors = trainer_network_tensors(network, &count);
-    for (uint32_t t = 0; t < count; t++)
+    for (uint32_t t = 0; t < count; t++) {
         memcpy(trainer_network_slab(network) + tensors[t].offset,
                golden_find(golden, tensors[t].rows, tensors[t].columns, "%s/%s", "initial", tensors[t].name),
                (size_t)tensors[t].rows * tensors[t].columns * sizeof(float));
+    }
     train(golden, network, mode);
     trainer_network_free(network);
     trainer_workers_free(workers);

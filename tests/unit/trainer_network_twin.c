@@ -16,8 +16,9 @@ struct twin twin_make(const struct trainer_network_config *config, struct traine
     struct twin twin = {.config = config, .size = trainer_network_size(network)};
     twin.tensors = trainer_network_tensors(network, &twin.count);
     twin.weights = base_alloc(twin.size * sizeof *twin.weights);
-    for (size_t i = 0; i < twin.size; i++)
+    for (size_t i = 0; i < twin.size; i++) {
         twin.weights[i] = trainer_network_slab(network)[i];
+    }
     return twin;
 }
 
@@ -28,13 +29,14 @@ void twin_free(struct twin *twin)
 
 double *twin_tensor(const struct twin *twin, const char *name, uint32_t rows, uint32_t columns)
 {
-    for (uint32_t t = 0; t < twin->count; t++)
+    for (uint32_t t = 0; t < twin->count; t++) {
         if (strcmp(twin->tensors[t].name, name) == 0) {
             cr_assert(twin->tensors[t].rows == rows && twin->tensors[t].columns == columns,
                       "%s is %u x %u, not %u x %u", name, twin->tensors[t].rows, twin->tensors[t].columns,
                       rows, columns);
             return twin->weights + twin->tensors[t].offset;
         }
+    }
     cr_assert_fail("no tensor %s", name);
     abort();
 }
@@ -50,8 +52,9 @@ static void twin_dense(const struct twin *twin, const char *prefix, bool bias, c
     const double *b = bias ? twin_tensor(twin, name, 1, outputs) : NULL;
     for (uint32_t o = 0; o < outputs; o++) {
         double sum = b ? b[o] : 0.0;
-        for (uint32_t i = 0; i < inputs; i++)
+        for (uint32_t i = 0; i < inputs; i++) {
             sum += x[i] * w[(size_t)i * outputs + o];
+        }
         y[o] = relu && sum < 0.0 ? 0.0 : sum;
     }
 }
@@ -84,14 +87,16 @@ static void twin_gate(const struct twin *twin, uint32_t l, const char *group, co
     snprintf(prefix, sizeof prefix, "level%u.%s.gate", l, group);
     double g[TWIN_EXPERTS_MAX], sum = 0.0;
     twin_dense(twin, prefix, false, x, inputs, count, false, g);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
         sum += g[i] = exp(g[i]);
+    }
     const struct trainer_level_config *level = &twin->config->level[l];
     uint32_t width = level->widths[level->layers - 1];
     for (uint32_t c = 0; c < width; c++) {
         h[c] = 0.0;
-        for (uint32_t i = 0; i < count; i++)
+        for (uint32_t i = 0; i < count; i++) {
             h[c] += g[i] / sum * experts[i][c];
+        }
     }
 }
 
@@ -112,16 +117,20 @@ static void twin_level(const struct twin *twin, uint32_t l, uint32_t inputs, dou
         snprintf(group, sizeof group, "task%u", k);
         twin_experts(twin, l, group, level->per_task, read[k], inputs, own[k]);
         const double *mine[TWIN_EXPERTS_MAX];
-        for (uint32_t e = 0; e < level->per_task; e++)
+        for (uint32_t e = 0; e < level->per_task; e++) {
             mine[e] = all[total++] = own[k][e];
-        for (uint32_t e = 0; e < level->shared; e++)
+        }
+        for (uint32_t e = 0; e < level->shared; e++) {
             mine[level->per_task + e] = shared[e];
+        }
         twin_gate(twin, l, group, read[k], inputs, mine, level->per_task + level->shared, h[k]);
     }
-    for (uint32_t e = 0; e < level->shared; e++)
+    for (uint32_t e = 0; e < level->shared; e++) {
         all[total++] = shared[e];
-    if (l + 1 < twin->config->levels)
+    }
+    if (l + 1 < twin->config->levels) {
         twin_gate(twin, l, "shared", read[tasks], inputs, all, total, h[tasks]);
+    }
 }
 
 void twin_forward(const struct twin *twin, const double *x, double *logits)
@@ -129,8 +138,9 @@ void twin_forward(const struct twin *twin, const double *x, double *logits)
     const struct trainer_network_config *config = twin->config;
     double h[BASE_TASKS_MAX + 1][TWIN_WIDTH_MAX];
     uint32_t inputs = config->inputs;
-    for (uint32_t g = 0; g <= config->tasks; g++)
+    for (uint32_t g = 0; g <= config->tasks; g++) {
         memcpy(h[g], x, inputs * sizeof *x);
+    }
     for (uint32_t l = 0; l < config->levels; l++) {
         twin_level(twin, l, inputs, h);
         inputs = config->level[l].widths[config->level[l].layers - 1];
@@ -159,9 +169,10 @@ double twin_loss(const struct trainer_loss_config *config, const double *logits,
         product *= p;
         long double odds = p / (1.0L - p) / (long double)config->keep_negatives;
         long double judged = k == 0 ? odds / (1.0L + odds) : product;
-        if (sample->mask >> k & 1)
+        if (sample->mask >> k & 1) {
             loss -= (long double)(config->task_weight[k] * sample->weight[k]) *
                     (sample->label[k] ? logl(judged) : log1pl(-judged));
+        }
     }
     return (double)loss;
 }

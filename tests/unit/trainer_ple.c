@@ -103,19 +103,22 @@ Test(trainer_ple, gates_weigh_the_right_experts)
 Test(trainer_ple, level_zero_reads_x_and_the_next_its_own_mixtures)
 {
     struct trainer_graph *graph = trainer_ple_new(&config, &error);
-    for (uint32_t l = 0; l < 5; l++)
+    for (uint32_t l = 0; l < 5; l++) {
         cr_expect_eq(graph->layer[l].input, 0u);
+    }
     cr_assert_eq(graph->gatings, 3u); // one on x for three gates, one on each task's mixture
     cr_expect_eq(graph->gating[0].input, 0u);
     cr_expect_eq(graph->gating[0].shape.outputs, 16u);
     // Layers 10..13 are level 1's: task 0's, task 1's, and the two shared ones, which read h_s.
     const uint32_t reads[] = {0, 1, 2, 2};
-    for (uint32_t i = 0; i < 4; i++)
+    for (uint32_t i = 0; i < 4; i++) {
         cr_expect_eq(graph->layer[10 + i].input, graph->gate[reads[i]].output);
+    }
     cr_expect_eq(graph->gating[1].input, graph->gate[0].output);
     cr_expect_eq(graph->gating[2].input, graph->gate[1].output);
-    for (uint32_t k = 0; k < 2; k++)
+    for (uint32_t k = 0; k < 2; k++) {
         cr_expect_eq(graph->layer[14 + k].input, graph->gate[3 + k].output); // the towers
+    }
     trainer_graph_free(graph);
 }
 
@@ -128,32 +131,40 @@ Test(trainer_ple, tiles_cover_every_column_once)
     wide.inputs = 272;
     struct trainer_graph *graph = trainer_ple_new(&wide, &error);
     const struct trainer_graph_tiles *lists[] = {&graph->forward, &graph->update, &graph->backward};
-    for (uint32_t i = 0; i < 3; i++)
-        for (uint32_t kind = TRAINER_TILE_LAYER; kind <= TRAINER_TILE_VECTOR; kind++)
+    for (uint32_t i = 0; i < 3; i++) {
+        for (uint32_t kind = TRAINER_TILE_LAYER; kind <= TRAINER_TILE_VECTOR; kind++) {
             for (uint32_t index = 0; index < graph->vectors; index++) {
                 uint32_t covered = 0;
                 for (uint32_t t = 0; t < lists[i]->count; t++) {
                     const struct trainer_graph_tile *tile = &lists[i]->at[t];
-                    if (tile->kind != kind || tile->index != index)
+                    if (tile->kind != kind || tile->index != index) {
                         continue;
+                    }
                     cr_expect_eq(tile->block.column, covered);
                     cr_expect_leq(tile->block.columns, TRAINER_TILE_COLUMNS);
                     covered += tile->block.columns;
                 }
                 uint32_t width = 0;
-                if (kind == TRAINER_TILE_LAYER && i < 2 && index < graph->layers)
+                if (kind == TRAINER_TILE_LAYER && i < 2 && index < graph->layers) {
                     width = graph->layer[index].shape.outputs;
-                if (kind == TRAINER_TILE_GATING && i < 2 && index < graph->gatings)
+                }
+                if (kind == TRAINER_TILE_GATING && i < 2 && index < graph->gatings) {
                     width = graph->gating[index].shape.outputs;
-                if (kind == TRAINER_TILE_TOWER && i == 1 && index < graph->towers)
+                }
+                if (kind == TRAINER_TILE_TOWER && i == 1 && index < graph->towers) {
                     width = 1;
+                }
                 bool read = index == 0;
-                for (uint32_t l = 0; l < graph->layers; l++)
+                for (uint32_t l = 0; l < graph->layers; l++) {
                     read |= graph->layer[l].input == index;
-                if (kind == TRAINER_TILE_VECTOR && i == 2 && read)
+                }
+                if (kind == TRAINER_TILE_VECTOR && i == 2 && read) {
                     width = graph->vector[index].width;
+                }
                 cr_expect_eq(covered, width, "list %u kind %u index %u", i, kind, index);
             }
+        }
+    }
     trainer_graph_free(graph);
     trainer_graph_free(NULL);
 }

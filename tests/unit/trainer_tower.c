@@ -12,8 +12,9 @@ static const struct trainer_rows rows = {2, 9};
 
 static void fill(float *values, size_t count, const char *name)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         values[i] = (float)base_random_normal(base_random_key(8, name), i);
+    }
 }
 
 Test(trainer_tower, forward)
@@ -27,10 +28,12 @@ Test(trainer_tower, forward)
     for (uint32_t i = 0; i < N * TASKS; i++) {
         uint32_t r = i / TASKS;
         double expected = bias;
-        for (uint32_t c = 0; c < WIDTH; c++)
+        for (uint32_t c = 0; c < WIDTH; c++) {
             expected += (double)h[r * WIDTH + c] * w[c];
-        if (i % TASKS != TASK || r < rows.begin || r >= rows.end)
+        }
+        if (i % TASKS != TASK || r < rows.begin || r >= rows.end) {
             expected = before[i];
+        }
         cr_assert_float_eq(logits[i], expected, 1e-5);
     }
 }
@@ -48,8 +51,9 @@ Test(trainer_tower, backward)
         for (uint32_t i = 0; i < N * WIDTH; i++) {
             uint32_t r = i / WIDTH;
             float expected = dlogits[r * TASKS + TASK] * w[i % WIDTH];
-            if (masked && mask[i] <= 0.0f)
+            if (masked && mask[i] <= 0.0f) {
                 expected = 0.0f;
+            }
             cr_assert_eq(dh[i], r < rows.begin || r >= rows.end ? before[i] : expected);
         }
     }
@@ -65,13 +69,15 @@ Test(trainer_tower, update)
     memcpy(before, w, sizeof w);
     trainer_tower_update(N, WIDTH, TASKS, alpha, h, dlogits + TASK, w, &bias);
     double of_bias = 0.5;
-    for (uint32_t r = 0; r < N; r++)
+    for (uint32_t r = 0; r < N; r++) {
         of_bias += alpha * (double)dlogits[r * TASKS + TASK];
+    }
     cr_expect_float_eq(bias, of_bias, 1e-6);
     for (uint32_t c = 0; c < WIDTH; c++) {
         double expected = before[c];
-        for (uint32_t r = 0; r < N; r++)
+        for (uint32_t r = 0; r < N; r++) {
             expected += alpha * (double)dlogits[r * TASKS + TASK] * h[r * WIDTH + c];
+        }
         cr_assert_float_eq(w[c], expected, 1e-5);
     }
 }

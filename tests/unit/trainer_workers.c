@@ -20,8 +20,9 @@ static void tally_tile(void *context, uint32_t tile)
     struct tally *tally = context;
     atomic_fetch_add(&tally->times[tile], 1);
     uint32_t value = tile;
-    for (uint32_t i = 0; i < tally->work; i++)
+    for (uint32_t i = 0; i < tally->work; i++) {
         value = value * 1664525u + 1013904223u;
+    }
     tally->value[tile] = value;
 }
 
@@ -37,9 +38,10 @@ static void run_team(uint32_t count, uint32_t rounds, uint32_t work)
         tally.work = work;
         uint32_t tiles = (round * 37) % TILES_MAX;
         trainer_workers_run(workers, tiles, tally_tile, &tally);
-        for (uint32_t i = 0; i < TILES_MAX; i++)
+        for (uint32_t i = 0; i < TILES_MAX; i++) {
             cr_assert_eq(atomic_load(&tally.times[i]), i < tiles ? 1u : 0u, "team %u round %u tile %u", count,
                          round, i);
+        }
     }
     trainer_workers_free(workers);
 }
@@ -47,8 +49,9 @@ static void run_team(uint32_t count, uint32_t rounds, uint32_t work)
 Test(trainer_workers, every_tile_once)
 {
     const uint32_t counts[] = {1, 2, 3, 8};
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         run_team(counts[i], 400, i % 2 ? 200 : 0);
+    }
 }
 
 Test(trainer_workers, a_team_larger_than_the_machine)
@@ -62,10 +65,12 @@ Test(trainer_workers, short_rounds_in_quick_succession)
     struct trainer_workers *workers = trainer_workers_new(4, &error);
     cr_assert_not_null(workers);
     static struct tally tally;
-    for (uint32_t round = 0; round < 20000; round++)
+    for (uint32_t round = 0; round < 20000; round++) {
         trainer_workers_run(workers, 3, tally_tile, &tally);
-    for (uint32_t i = 0; i < 3; i++)
+    }
+    for (uint32_t i = 0; i < 3; i++) {
         cr_expect_eq(atomic_load(&tally.times[i]), 20000u);
+    }
     trainer_workers_free(workers);
 }
 
