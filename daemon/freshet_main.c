@@ -11,6 +11,8 @@ static const struct {
     const char *summary;
 } commands[] = {
     {"check", daemon_command_check, "check a configuration; print its plan and needs, or the reference page"},
+    {"demo", daemon_command_demo,
+     "the main job, live: private Redis, embedded broker, freshetd, a model that learns"},
     {"generate", daemon_command_generate,
      "write a simulated marketplace with a known truth, to Kafka or files"},
     {"replay", daemon_command_replay,
