@@ -137,6 +137,15 @@ void base_config_problem(struct base_config_problems *problems, const struct bas
 
 // --- Files ---
 
+const char *base_config_path(struct base_config *config, const char *path)
+{
+    const char *slash = strrchr(config->name, '/');
+    if (path[0] == '/' || path[0] == '\0' || !slash) {
+        return path;
+    }
+    return base_config_string(config, "%.*s/%s", (int)(slash - config->name), config->name, path);
+}
+
 const char *base_config_file(struct base_config *config, const char *path, size_t max,
                              struct base_error *error)
 {

@@ -164,6 +164,8 @@ bool base_config_refused(const struct base_config *config, const void *field);
 void *base_config_memory(struct base_config *config, size_t size);
 const char *base_config_string(struct base_config *config, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+// `path` as a setting of the file means it: a relative one is taken from the file's directory.
+const char *base_config_path(struct base_config *config, const char *path);
 // The content of the file at `path` as a string that lives as long as the config; at most `max` bytes, no
 // NUL.
 const char *base_config_file(struct base_config *config, const char *path, size_t max,

@@ -277,16 +277,6 @@ static int read_enum(struct reader *reader, const struct base_config_row *row, i
                           nearest ? " (did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?)" : "");
 }
 
-// A relative path counts from the directory of the configuration file.
-static const char *resolve_path(struct base_config *config, const char *path)
-{
-    const char *slash = strrchr(config->name, '/');
-    if (path[0] == '/' || path[0] == '\0' || !slash) {
-        return path;
-    }
-    return base_config_string(config, "%.*s/%s", (int)(slash - config->name), config->name, path);
-}
-
 static int read_string(struct reader *reader, const struct base_config_row *row, int number,
                        const char **field, const struct place *place)
 {
@@ -298,7 +288,7 @@ static int read_string(struct reader *reader, const struct base_config_row *row,
     if ((row->flags & BASE_CONFIG_SECRET) && !reader->fallback && text[0]) {
         reader_problem(reader, true, place, "the secret stands in the file; use %s_file", row->name);
     }
-    *field = type == BASE_CONFIG_PATH ? resolve_path(reader->config, text) : text;
+    *field = type == BASE_CONFIG_PATH ? base_config_path(reader->config, text) : text;
     return 0;
 }
 
@@ -309,7 +299,7 @@ static int read_secret(struct reader *reader, int number, const char **field, co
     if (!text) {
         return -1;
     }
-    const char *path = resolve_path(reader->config, text);
+    const char *path = base_config_path(reader->config, text);
     struct base_error error;
     const char *content = base_config_file(reader->config, path, BASE_CONFIG_SECRET_MAX, &error);
     if (!content) {

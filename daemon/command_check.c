@@ -380,18 +380,19 @@ static void print_freshness(const struct daemon_config *config)
 // --- The command ---
 
 // Makes every topic's decoder, as the daemon would: unknown paths and types that cannot serve come out here.
-static int check_decoders(const struct daemon_config *config)
+// Returns the number of errors told.
+static uint32_t check_decoders(const struct daemon_config *config)
 {
     struct consumer_registry_config registry_config;
     struct consumer_registry *registry = NULL;
     struct base_error error;
-    int status = 0;
+    uint32_t errors = 0;
     if (daemon_config_registry(config, &registry_config)) {
         registry_config.cache_dir = NULL; // a check leaves nothing behind
         registry = consumer_registry_new(&registry_config, &error);
         if (!registry) {
             fprintf(stderr, "error: registry: %s\n", error.text);
-            return -1;
+            return 1;
         }
     }
     for (uint32_t rank = 0; rank < daemon_config_ranks(config); rank++) {
@@ -400,12 +401,12 @@ static int check_decoders(const struct daemon_config *config)
         struct consumer_decoder *decoder = consumer_decoder_new(&decoder_config, registry, &error);
         if (!decoder) {
             fprintf(stderr, "error: %s: %s\n", daemon_config_rank_name(config, rank), error.text);
-            status = -1;
+            errors++;
         }
         consumer_decoder_free(decoder);
     }
     consumer_registry_free(registry);
-    return status;
+    return errors;
 }
 
 static int check_run(const struct check_options *options)
@@ -419,8 +420,9 @@ static int check_run(const struct check_options *options)
     if (problems->errors + problems->warnings > problems->count) {
         fprintf(stderr, "and %u more\n", problems->errors + problems->warnings - problems->count);
     }
-    int status = config && check_decoders(config) == 0 ? 0 : 1;
-    printf("%s: %s, %u errors, %u warnings\n", options->path, status == 0 ? "good" : "bad", problems->errors,
+    uint32_t errors = problems->errors + (config ? check_decoders(config) : 0);
+    int status = errors > 0;
+    printf("%s: %s, %u errors, %u warnings\n", options->path, status == 0 ? "good" : "bad", errors,
            problems->warnings);
     if (status == 0) {
         uint32_t lanes;

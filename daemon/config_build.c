@@ -46,7 +46,8 @@ static void build_schemas(struct daemon_config *config, uint32_t rank, struct ba
     }
     for (uint32_t i = 1; i < count; i++) {
         schemas[i] =
-            build_schema(config, &topic->writer_schemas, topic->writer_schemas.item[i - 1], problems);
+            build_schema(config, &topic->writer_schemas,
+                         base_config_path(config->memory, topic->writer_schemas.item[i - 1]), problems);
     }
     config->built->topic[rank].schemas = schemas;
     config->built->topic[rank].schemas_count = count;
@@ -230,8 +231,9 @@ static void build_properties(struct daemon_config *config, struct base_config_pr
     }
     for (uint32_t i = 0; i < source->property_files.count; i++) {
         struct base_error error;
-        const char *text =
-            base_config_file(config->memory, source->property_files.value[i], BASE_CONFIG_SECRET_MAX, &error);
+        const char *text = base_config_file(config->memory,
+                                            base_config_path(config->memory, source->property_files.value[i]),
+                                            BASE_CONFIG_SECRET_MAX, &error);
         if (!text) {
             base_config_problem(problems, config->memory, false, &source->property_files, "%.64s: %s",
                                 source->property_files.name[i], error.text);

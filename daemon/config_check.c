@@ -177,7 +177,7 @@ static void check_registry(const struct check *check)
     if (registry->token && (registry->user || registry->password)) {
         FAIL(check, &registry->token, "stands beside user and password; only one kind of login can be");
     }
-    if (!registry->user != !registry->password) {
+    if (!registry->user != !registry->password && !check_refused(check, &registry->password)) {
         FAIL(check, registry->user ? (const void *)&registry->user : &registry->password,
              "user and password go together");
     }
@@ -327,7 +327,9 @@ static void check_actions(const struct check *check)
                  base_config_format_duration(action->wait, wait),
                  base_config_format_duration(action->window, window));
         }
-        check_place(check, rank, last);
+        if (last > 0) {
+            check_place(check, rank, last);
+        }
         check_join(check, rank);
     }
 }

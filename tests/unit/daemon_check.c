@@ -1,0 +1,217 @@
+// freshet check: its golden output, its errors, its exit statuses.
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/command.h"
+#include "daemon/config.h"
+#include "support_directory.h"
+
+enum { TEXT_SIZE = 1 << 17, ARGUMENTS_MAX = 16 };
+
+struct outcome {
+    int status;
+    char out[TEXT_SIZE], err[TEXT_SIZE];
+};
+
+static void read_back(FILE *file, char *text)
+{
+    rewind(file);
+    text[fread(text, 1, TEXT_SIZE - 1, file)] = '\0';
+    fclose(file);
+}
+
+// Runs the command with its standard output and error in files.
+static struct outcome *run(const char *const *arguments)
+{
+    struct outcome *outcome = calloc(1, sizeof *outcome);
+    FILE *out = tmpfile(), *err = tmpfile();
+    cr_assert(out && err);
+    fflush(NULL);
+    int saved_out = dup(1), saved_err = dup(2);
+    dup2(fileno(out), 1);
+    dup2(fileno(err), 2);
+    char *argv[ARGUMENTS_MAX] = {(char *)"check"};
+    int argc = 1;
+    for (; arguments[argc - 1]; argc++) {
+        cr_assert_lt(argc, ARGUMENTS_MAX - 1);
+        argv[argc] = (char *)arguments[argc - 1];
+    }
+    outcome->status = daemon_command_check(argc, argv);
+    fflush(NULL);
+    dup2(saved_out, 1);
+    dup2(saved_err, 2);
+    close(saved_out);
+    close(saved_err);
+    read_back(out, outcome->out);
+    read_back(err, outcome->err);
+    return outcome;
+}
+
+#define RUN(...) run((const char *const[]){__VA_ARGS__, NULL})
+
+static char *read_file(const char *path)
+{
+    char *text = calloc(1, TEXT_SIZE);
+    FILE *file = fopen(path, "r");
+    cr_assert_not_null(file, "%s", path);
+    text[fread(text, 1, TEXT_SIZE - 1, file)] = '\0';
+    fclose(file);
+    return text;
+}
+
+Test(check, golden_output)
+{
+    cr_assert_eq(chdir(FRESHET_SOURCE_DIR "/tests/golden"), 0);
+    struct outcome *outcome =
+        RUN("-c", "check.yaml", "--lanes", "4", "--rate", "2000", "--ctr", "0.1", "--cvr", "0.02");
+    char *golden = read_file("check.txt");
+    cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+    cr_assert_str_eq(outcome->out, golden);
+    cr_assert_str_eq(outcome->err,
+                     "warning: check.yaml:16:18: slots[2].path: \"categorical.hour\" looks local in time "
+                     "(hour): late positives make such a feature miscalibrated; docs/label-delay.md, "
+                     "arrival aliasing\n");
+    free(golden);
+    free(outcome);
+}
+
+struct place {
+    char directory[SUPPORT_DIRECTORY_MAX];
+    char path[SUPPORT_DIRECTORY_MAX + 16];
+};
+
+static struct outcome *run_text(struct place *place, const char *text)
+{
+    support_directory_make(place->directory);
+    snprintf(place->path, sizeof place->path, "%s/c.yaml", place->directory);
+    FILE *file = fopen(place->path, "w");
+    cr_assert_not_null(file);
+    fputs(text, file);
+    fclose(file);
+    struct outcome *outcome = RUN("-c", place->path);
+    support_directory_remove(place->directory);
+    return outcome;
+}
+
+Test(check, every_error_is_told)
+{
+    struct place place;
+    struct outcome *outcome = run_text(&place, "source: {kind: files}\nslots: [{name: clicked}]\nwat: 1\n");
+    cr_assert_eq(outcome->status, 1);
+    cr_assert(strstr(outcome->err, "c.yaml:3:1: unknown setting \"wat\""), "%s", outcome->err);
+    cr_assert(strstr(outcome->err, "source.path: must be given"));
+    cr_assert(strstr(outcome->err, "is known only after the impression"));
+    cr_assert(strstr(outcome->out, "c.yaml: bad, 3 errors, 0 warnings\n"));
+    free(outcome);
+}
+
+Test(check, more_problems_than_are_kept)
+{
+    char text[4096] = "source: {kind: files, path: x}\nslots: [";
+    for (int i = 0; i < 100; i++) {
+        strcat(text, "{x: 1},");
+    }
+    strcat(text, "]\n");
+    struct place place;
+    struct outcome *outcome = run_text(&place, text);
+    cr_assert_eq(outcome->status, 1);
+    cr_assert(strstr(outcome->err, "and 136 more\n"), "%s", outcome->err);
+    free(outcome);
+}
+
+Test(check, paths_that_the_schema_does_not_know)
+{
+    struct place place;
+    struct outcome *outcome = run_text(
+        &place, "source: {kind: files, path: x}\nslots: [{name: nosuch}]\n"
+                "actions: [{name: click, topic: clicks, wait: 1m, window: 1m, fields: {value: none}}]\n");
+    cr_assert_eq(outcome->status, 1);
+    cr_assert(strstr(outcome->err, "error: impression: "), "%s", outcome->err);
+    cr_assert(strstr(outcome->err, "\"nosuch\""));
+    cr_assert(strstr(outcome->err, "error: click: "));
+    cr_assert(strstr(outcome->out, "bad, 2 errors"));
+    free(outcome);
+}
+
+Test(check, a_source_that_does_not_answer_is_said)
+{
+    struct place place;
+    struct outcome *outcome =
+        run_text(&place, "source: {kind: kafka, bootstrap: '127.0.0.1:1', timeout: 300ms}\n"
+                         "registry: {url: 'http://127.0.0.1:1'}\nslots: [{name: user_id}]\n");
+    cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+    cr_assert(strstr(outcome->out, "source: kafka 127.0.0.1:1\n  lanes: unknown, 1 is assumed below ("), "%s",
+              outcome->out);
+    cr_assert(strstr(outcome->out, "fetched ahead, at most"));
+    free(outcome);
+}
+
+Test(check, what_does_not_fit_is_said)
+{
+    struct place place;
+    struct outcome *outcome =
+        run_text(&place, "source: {kind: files, path: x}\nslots: [{name: user_id, dimension: 256}]\n"
+                         "actions: [{name: click, topic: c, wait: 1m, window: 400d},\n"
+                         "  {name: purchase, topic: p, wait: 1m, window: 400d}]\n"
+                         "state_dir: /nowhere/at/all\nmodel: {rows_max: 2_000_000_000}\norphan_max: 5\n");
+    cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+    cr_assert(strstr(outcome->out, "of memory may be needed, this machine has"), "%s", outcome->out);
+    cr_assert(strstr(outcome->out, "of disk will be needed, / has"));
+    cr_assert(strstr(outcome->out, "           5 if every action waited in vain"), "%s", outcome->out);
+    free(outcome);
+}
+
+Test(check, files_are_asked_for_their_lanes)
+{
+    struct place place;
+    struct outcome *outcome =
+        run_text(&place, "source: {kind: files, path: nowhere}\nslots: [{name: user_id}]\n");
+    cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+    cr_assert(strstr(outcome->out, "lanes: unknown"), "%s", outcome->out);
+    free(outcome);
+}
+
+Test(check, a_file_that_is_not_there)
+{
+    struct outcome *outcome = RUN("--config", "/nowhere/c.yaml");
+    cr_assert_eq(outcome->status, 1);
+    cr_assert(strstr(outcome->err, "error: "));
+    cr_assert(strstr(outcome->err, "cannot open /nowhere/c.yaml"));
+    free(outcome);
+}
+
+Test(check, the_reference_page_is_printed)
+{
+    struct outcome *outcome = RUN("--reference");
+    char *page = read_file(FRESHET_SOURCE_DIR "/docs/CONFIGURATION.md");
+    cr_assert_eq(outcome->status, 0);
+    cr_assert_str_eq(outcome->out, page);
+    free(page);
+    free(outcome);
+}
+
+static void wrong(struct outcome *outcome)
+{
+    cr_assert_eq(outcome->status, 2);
+    cr_assert(strstr(outcome->err, "usage: freshet check"));
+    cr_assert_str_eq(outcome->out, "");
+    free(outcome);
+}
+
+Test(check, wrong_usage)
+{
+    wrong(run((const char *const[]){NULL}));
+    wrong(RUN("-c"));
+    wrong(RUN("-c", "x", "more"));
+    wrong(RUN("-x"));
+    wrong(RUN("--reference", "-c", "x"));
+    wrong(RUN("-c", "x", "--rate", "-1"));
+    wrong(RUN("-c", "x", "--rate", "fast"));
+    wrong(RUN("-c", "x", "--ctr", "1.1"));
+    wrong(RUN("-c", "x", "--cvr", "-0.1"));
+    wrong(RUN("-c", "x", "--lanes", "0"));
+    wrong(RUN("-c", "x", "--lanes", "4097"));
+}
