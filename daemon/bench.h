@@ -6,5 +6,9 @@
 #include <stdio.h>
 
 int daemon_bench_join(FILE *out);
+// The SGEMM of 256 x 384 x 1536 on one thread.
+int daemon_bench_gemm(FILE *out);
+// The dense half of a training step, against its matrix products alone on one thread.
+int daemon_bench_network(FILE *out);
 
 #endif
