@@ -172,7 +172,7 @@ static int demo_produce_one(struct demo *demo, struct base_error *error)
     demo->records++;
     demo->bytes += demo->record.body.size;
     if (demo->event.rank == 0 && !demo->event.again) {
-        daemon_demo_truth_add(demo->truth, impression);
+        daemon_demo_truth_add(demo->truth, impression, DAEMON_DEMO_CLICK_WAIT, DAEMON_DEMO_PURCHASE_WAIT);
         if (impression->item == 0) {
             daemon_demo_item_add(demo->item, impression);
         }
@@ -218,7 +218,7 @@ static int demo_show(struct demo *demo, int64_t now, bool terminal, struct base_
     };
     for (int task = 0; task < DAEMON_DEMO_TASKS; task++) {
         view.truth_loss[task] =
-            daemon_demo_truth_loss(demo->truth, task, now - DAEMON_DEMO_CLICK_WAIT, LOSS_SECONDS);
+            daemon_demo_truth_loss(demo->truth, task, now - DAEMON_DEMO_LATENESS, LOSS_SECONDS);
     }
     view.compared =
         daemon_demo_item_compare(demo->item, demo->market, now, &view.predicted, &view.truth, &view.version);
@@ -300,6 +300,10 @@ int daemon_command_demo(int argc, char **argv)
     int result = demo_open(&demo, &error);
     if (result == 0) {
         result = demo_run(&demo, &error);
+    }
+    struct base_error ignored;
+    if (demo.sink && demo.sink->operations->finish(demo.sink, result == 0 ? &error : &ignored) < 0) {
+        result = -1;
     }
     if (result == 0 && !stopped && strcmp(demo.status.version, "-") == 0) {
         result = base_error_set(&error, BASE_ENOTFOUND, "the daemon published no version in %" PRIu64 " s",

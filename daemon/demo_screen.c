@@ -66,18 +66,40 @@ static size_t truth_slot(int64_t second)
     return (size_t)((uint64_t)second % DAEMON_DEMO_TRUTH_SECONDS);
 }
 
-void daemon_demo_truth_add(struct daemon_demo_truth *truth, const struct daemon_market_impression *impression)
+// A sample due at `due` whose label of `task` is `label`; `p` is the true probability.
+static void truth_sample(struct daemon_demo_truth *truth, int64_t due, int task, bool label, double p)
 {
-    int64_t second = truth_second(impression->event_time);
+    int64_t second = truth_second(due);
     size_t slot = truth_slot(second);
     if (truth->bucket[slot].second != second) {
         memset(&truth->bucket[slot], 0, sizeof truth->bucket[slot]);
         truth->bucket[slot].second = second;
     }
+    truth->bucket[slot].count[task] += 1;
+    truth->bucket[slot].loss[task] -= label ? log(p) : log1p(-p);
+}
+
+void daemon_demo_truth_add(struct daemon_demo_truth *truth, const struct daemon_market_impression *impression,
+                           int64_t click_wait, int64_t purchase_wait)
+{
     double click = impression->pctr, product = impression->pctr * impression->pcvr;
-    truth->bucket[slot].count += 1;
-    truth->bucket[slot].loss[0] -= impression->clicked ? log(click) : log1p(-click);
-    truth->bucket[slot].loss[1] -= impression->purchased ? log(product) : log1p(-product);
+    int64_t due = impression->event_time + click_wait;
+    bool early = impression->clicked && impression->click_time <= due;
+    truth_sample(truth, due, 0, early, click); // N0 or C1
+    if (!early) {
+        truth_sample(truth, due, 1, false, product); // N0 pays for both
+    }
+    if (impression->clicked && !early) {
+        truth_sample(truth, impression->click_time, 0, true, click); // L
+    }
+    due = impression->click_time + purchase_wait;
+    bool soon = impression->purchased && impression->purchase_time <= due;
+    if (early || soon) {
+        truth_sample(truth, due, 1, soon, product); // C1
+    }
+    if (impression->purchased && !soon) {
+        truth_sample(truth, impression->purchase_time, 1, true, product); // D2
+    }
 }
 
 double daemon_demo_truth_loss(const struct daemon_demo_truth *truth, int task, int64_t end_ms, int seconds)
@@ -87,7 +109,7 @@ double daemon_demo_truth_loss(const struct daemon_demo_truth *truth, int task, i
     for (int64_t second = end - seconds; second < end; second++) {
         size_t slot = truth_slot(second);
         if (truth->bucket[slot].second == second) {
-            count += truth->bucket[slot].count;
+            count += truth->bucket[slot].count[task];
             loss += truth->bucket[slot].loss[task];
         }
     }

@@ -25,18 +25,20 @@ struct daemon_demo_status {
 // Reads the file. BASE_EIO, or BASE_EFORMAT if it is not such an object.
 int daemon_demo_status_read(const char *path, struct daemon_demo_status *status, struct base_error *error);
 
-// The truth's log loss, by the second of the impressions' event time: pCTR on clicks, pCTCVR on purchases.
-enum { DAEMON_DEMO_TRUTH_SECONDS = 128 };
+// The truth's log loss on the samples that the daemon makes of the stream (rule 20 of docs/join.md), by the
+// second of their due time: pCTR on the click's labels, pCTCVR on the purchase's. The model is judged on the
+// same samples.
+enum { DAEMON_DEMO_TRUTH_SECONDS = 128 }; // the last minute, and what is due after an impression
 struct daemon_demo_truth {
     struct {
         int64_t second;
-        double count, loss[DAEMON_DEMO_TASKS];
+        double count[DAEMON_DEMO_TASKS], loss[DAEMON_DEMO_TASKS];
     } bucket[DAEMON_DEMO_TRUTH_SECONDS];
 };
-void daemon_demo_truth_add(struct daemon_demo_truth *truth,
-                           const struct daemon_market_impression *impression);
-// Mean loss over the impressions of the `seconds` (below DAEMON_DEMO_TRUTH_SECONDS) before `end_ms`; NaN:
-// none.
+// The waits are those of the funnel, ms.
+void daemon_demo_truth_add(struct daemon_demo_truth *truth, const struct daemon_market_impression *impression,
+                           int64_t click_wait, int64_t purchase_wait);
+// Mean loss over the samples of the `seconds` before `end_ms`; NaN: none.
 double daemon_demo_truth_loss(const struct daemon_demo_truth *truth, int task, int64_t end_ms, int seconds);
 
 struct daemon_demo_view {

@@ -171,31 +171,33 @@ static int world_write_config(const struct daemon_demo_world *world, const char 
     if (!file) {
         return base_error_set_errno(error, BASE_EIO, errno, "%s", world->config);
     }
-    fprintf(file,
-            "state_dir: state\n"
-            "tick: 250ms\n"
-            "idle_timeout: 2s\n"
-            "orphan_timeout: 10s\n"
-            "model:\n"
-            "  name: " DAEMON_DEMO_MODEL "\n"
-            "  batch: 64\n"
-            "  levels: [{experts: [64], per_task: 1, shared: 2}]\n"
-            "  towers: [32]\n"
-            "  rate: {dense: 0.3, sparse: 6}\n"
-            "source:\n"
-            "  kind: kafka\n"
-            "  bootstrap: \"%s\"\n"
-            "  properties: {fetch.wait.max.ms: 50}\n"
-            "impression: {topic: %s, framing: single_object, allowed_lateness: 1s}\n"
-            "actions:\n"
-            "  - {name: click, topic: %s, framing: single_object, allowed_lateness: 1s, wait: %dms, window: "
-            "%dms}\n"
-            "  - {name: purchase, topic: %s, framing: single_object, allowed_lateness: 1s, wait: %dms, "
-            "window: %dms}\n"
-            "redis: {socket: redis.sock}\n"
-            "publish: {interval: 1s}\n",
-            daemon_broker_bootstrap(world->broker), topics[0], topics[1], DAEMON_DEMO_CLICK_WAIT,
-            DAEMON_DEMO_CLICK_WINDOW, topics[2], DAEMON_DEMO_PURCHASE_WAIT, DAEMON_DEMO_PURCHASE_WINDOW);
+    fprintf(
+        file,
+        "state_dir: state\n"
+        "tick: 250ms\n"
+        "idle_timeout: 2s\n"
+        "orphan_timeout: 10s\n"
+        "model:\n"
+        "  name: " DAEMON_DEMO_MODEL "\n"
+        "  batch: 64\n"
+        "  levels: [{experts: [64], per_task: 1, shared: 2}]\n"
+        "  towers: [32]\n"
+        "  rate: {dense: 0.3, sparse: 6}\n"
+        "source:\n"
+        "  kind: kafka\n"
+        "  bootstrap: \"%s\"\n"
+        "  properties: {fetch.wait.max.ms: 50}\n"
+        "impression: {topic: %s, framing: single_object, allowed_lateness: %dms}\n"
+        "actions:\n"
+        "  - {name: click, topic: %s, framing: single_object, allowed_lateness: %dms, wait: %dms, window: "
+        "%dms}\n"
+        "  - {name: purchase, topic: %s, framing: single_object, allowed_lateness: %dms, wait: %dms, "
+        "window: %dms}\n"
+        "redis: {socket: redis.sock}\n"
+        "publish: {interval: 1s}\n",
+        daemon_broker_bootstrap(world->broker), topics[0], DAEMON_DEMO_LATENESS, topics[1],
+        DAEMON_DEMO_LATENESS, DAEMON_DEMO_CLICK_WAIT, DAEMON_DEMO_CLICK_WINDOW, topics[2],
+        DAEMON_DEMO_LATENESS, DAEMON_DEMO_PURCHASE_WAIT, DAEMON_DEMO_PURCHASE_WINDOW);
     config_features(file);
     bool failed = ferror(file);
     failed = fclose(file) != 0 || failed;

@@ -14,10 +14,11 @@ enum { DAEMON_DEMO_LANES = 4 };
 
 // Windows of the demonstration's funnel, ms: short, so that a minute shows all of it.
 enum {
-    DAEMON_DEMO_CLICK_WAIT = 4000,
-    DAEMON_DEMO_CLICK_WINDOW = 10000,
-    DAEMON_DEMO_PURCHASE_WAIT = 8000,
-    DAEMON_DEMO_PURCHASE_WINDOW = 15000,
+    DAEMON_DEMO_LATENESS = 500,
+    DAEMON_DEMO_CLICK_WAIT = 3000,
+    DAEMON_DEMO_CLICK_WINDOW = 8000,
+    DAEMON_DEMO_PURCHASE_WAIT = 4000,
+    DAEMON_DEMO_PURCHASE_WINDOW = 10000,
 };
 
 struct daemon_demo_world;

@@ -10,7 +10,7 @@
 #include "consumer/schema.h"
 #include "daemon/produce.h"
 
-enum { KAFKA_ERROR_MAX = 256, FRAMING_MAX = 16, FULL_WAIT_MS = 50 };
+enum { KAFKA_ERROR_MAX = 256, FRAMING_MAX = 16, FULL_WAIT_MS = 50, PURGE_MS = 1000 };
 
 struct kafka_sink {
     struct daemon_produce_sink sink;
@@ -96,6 +96,7 @@ static void kafka_free(struct daemon_produce_sink *sink)
     }
     if (kafka->producer) {
         rd_kafka_purge(kafka->producer, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+        rd_kafka_flush(kafka->producer, PURGE_MS); // serves the reports of what was purged
         rd_kafka_destroy(kafka->producer);
     }
     base_buffer_free(&kafka->message);
