@@ -345,7 +345,9 @@ static struct publisher_manifest *publisher_begin(struct publisher *publisher,
         manifest->base = current->base;
         manifest->deltas = current->deltas;
         manifest->delta = base_alloc((current->deltas + 1) * sizeof *manifest->delta);
-        memcpy(manifest->delta, current->delta, current->deltas * sizeof *manifest->delta);
+        for (uint32_t i = 0; i < current->deltas; i++) {
+            manifest->delta[i] = current->delta[i];
+        }
     }
     return manifest;
 }
