@@ -309,7 +309,7 @@ static void plan_array(struct plan_compiler *compiler, plan_node *writer, plan_n
 {
     struct plan_goals here = plan_goals_here(goals);
     bool strings = writer->items->type == CONSUMER_TYPE_STRING || writer->items->type == CONSUMER_TYPE_BYTES;
-    if (here.count == 1 && strings && plan_match_types(writer->items, reader->items)) {
+    if (here.count == 1 && strings && reader->items->type != CONSUMER_TYPE_UNION) {
         struct plan_instruction *all = plan_at(compiler, plan_emit(compiler, PLAN_STORE_STRINGS, 0));
         all->small = (uint16_t)here.goal[0].target->index;
         all->wide = here.goal[0].target->salt;

@@ -22,6 +22,12 @@ static bool match_names(const struct consumer_schema_node *writer, const struct 
 bool plan_match_types(const struct consumer_schema_node *writer, const struct consumer_schema_node *reader)
 {
     enum consumer_type from = writer->type, to = reader->type;
+    if (from == CONSUMER_TYPE_UNION || to == CONSUMER_TYPE_UNION) {
+        return true; // items: the branches decide, value by value
+    }
+    if (from == to && (from == CONSUMER_TYPE_ARRAY || from == CONSUMER_TYPE_MAP)) {
+        return plan_match_types(writer->items, reader->items);
+    }
     if (from == to) {
         return !writer->name ||
                (match_names(writer, reader) && (from != CONSUMER_TYPE_FIXED || writer->size == reader->size));

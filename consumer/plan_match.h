@@ -6,7 +6,8 @@
 
 enum { PLAN_STEPS_MAX = 1 << 24 }; // of the compiler, against schemas made to be slow
 
-// Do the types match, seen from outside (not their fields, items, values)? Neither is a union.
+// Do the types match, as the specification has it: records by name, not by their fields; arrays and maps by
+// their items and values; a union with anything, until data choose.
 bool plan_match_types(const struct consumer_schema_node *writer, const struct consumer_schema_node *reader);
 // The branch of the reader's union that takes `writer` (no union), or NULL.
 const struct consumer_schema_node *plan_match_branch(const struct consumer_schema_node *writer,
