@@ -339,6 +339,7 @@ static int ingest_read(struct consumer_ingest *ingest, const struct consumer_ing
                        struct base_error *error)
 {
     int total = 0;
+    int64_t origin = ingest->origin;
     int64_t limit = ingest_read_limit(ingest);
     struct ingest_partition **heap = ingest->heap;
     uint32_t count = ingest_fill_heap(ingest);
@@ -354,6 +355,10 @@ static int ingest_read(struct consumer_ingest *ingest, const struct consumer_ing
             total += done;
         }
         heap_sink(heap, count, 0);
+        if (ingest->origin != origin) { // the very first records: until then there was no limit
+            origin = ingest->origin;
+            limit = ingest_read_limit(ingest);
+        }
     }
     return total;
 }
