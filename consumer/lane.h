@@ -68,11 +68,15 @@ struct consumer_lane_usage {
 
 struct consumer_lane;
 
+// An empty lane. Journey logs that an earlier process left in the directory are removed; its own stay when it
+// is freed. Errors: BASE_EINVAL (the configuration, naming the action or the setting), BASE_EIO. Free takes
+// NULL.
 struct consumer_lane *consumer_lane_new(const struct consumer_lane_config *config, struct base_error *error);
 void consumer_lane_free(struct consumer_lane *lane);
 
 // Takes one event of the lane in its partition's offset order; copies what it borrows. Sets its effective
-// time from the partition's watermark as it stood, then raises that watermark.
+// time from the partition's watermark as it stood, then raises that watermark. Errors: BASE_EINVAL, for an
+// event of another lane, out of order, or that a decoder must have refused.
 int consumer_lane_push(struct consumer_lane *lane, const struct consumer_event *event,
                        struct base_error *error);
 // Raises a partition's watermark (idle, or CONSUMER_TIME_MAX after its last record); lower is no change.
@@ -89,8 +93,8 @@ int64_t consumer_lane_next_time(const struct consumer_lane *lane);
 typedef int consumer_sample_sink(void *context, const struct base_sample *sample, struct base_error *error);
 
 // Handles everything with a time <= until, in order. The caller has made sure that the lane's watermark is
-// strictly above `until`. Errors: the journey log (BASE_EIO, BASE_ELIMIT), the sink's. After an error the
-// lane can only be freed.
+// strictly above `until`. Errors: the journey log (BASE_EIO, BASE_ELIMIT; BASE_EFORMAT naming a corrupt
+// file), the sink's. After an error the lane can only be freed.
 int consumer_lane_run(struct consumer_lane *lane, int64_t until, consumer_sample_sink *sink, void *context,
                       struct base_error *error);
 
