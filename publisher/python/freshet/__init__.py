@@ -1,0 +1,14 @@
+"""Reads models that Freshet publishes to Redis, and scores with them.
+
+    reader = freshet.Reader(redis.Redis(), "shop")
+    reader.follow(timeout=5)
+    reader.model.score([{"user": 42, "item": "a-17", "price": 9.5}])
+
+Written from schemas/publication.md alone.
+"""
+
+from .chunk import FormatError
+from .model import Model, slot_key
+from .reader import MissingKey, OlderVersion, Reader
+
+__all__ = ["FormatError", "MissingKey", "Model", "OlderVersion", "Reader", "slot_key"]

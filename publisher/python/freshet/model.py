@@ -1,0 +1,179 @@
+"""A model as its descriptor says: rows by key, dense tensors, and the forward pass of PLE in numpy."""
+
+import struct
+
+import numpy
+import xxhash
+
+from .chunk import FormatError
+
+DESCRIPTOR_FIELDS = {"body", "canonical_bytes", "columns", "format", "hashing", "inputs", "numeric_inputs",
+                     "slots", "tasks", "tensors"}
+HASHING = "xxh3-64 seeded with xxh3-64(slot name)"
+
+
+def slot_key(name, value):
+    """The 64-bit key of a value of the column or slot `name`."""
+    if isinstance(value, str):
+        value = value.encode()
+    elif not isinstance(value, (bytes, bytearray)):
+        value = struct.pack("<q", int(value))
+    return xxhash.xxh3_64_intdigest(value, xxhash.xxh3_64_intdigest(name.encode(), 0))
+
+
+def sigmoid(x):
+    e = numpy.exp(-numpy.abs(x))
+    return numpy.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(numpy.float32)
+
+
+class Model:
+    """rows[slot]: dict of key -> vector. dense: dict of name -> array [rows, columns]."""
+
+    def __init__(self, descriptor):
+        if (descriptor.get("format") != 1 or set(descriptor) != DESCRIPTOR_FIELDS
+                or descriptor["hashing"] != HASHING or descriptor["body"]["kind"] != "ple"):
+            raise FormatError("a descriptor of unknown format, fields, hashing or body")
+        self.descriptor = descriptor
+        self.slots = descriptor["slots"]
+        self.tasks = [task["name"] for task in descriptor["tasks"]]
+        self.rows = [{} for _ in self.slots]
+        self.dense = {}
+        self._expected = None
+
+    def copy(self):
+        """A model that can be changed while this one is used; vectors and tensors are shared, never written."""
+        other = Model(self.descriptor)
+        other.rows = [dict(rows) for rows in self.rows]
+        other.dense = dict(self.dense)
+        return other
+
+    def apply_rows(self, chunk):
+        if chunk.slot >= len(self.slots) or self.slots[chunk.slot]["dimension"] != chunk.dimension:
+            raise FormatError("rows that do not fit the descriptor")
+        rows = self.rows[chunk.slot]
+        for key in chunk.tombstones.tolist():
+            rows.pop(key, None)
+        rows.update(zip(chunk.keys.tolist(), chunk.vectors))
+
+    def begin_dense(self, tensors):
+        if tensors != self.descriptor["tensors"]:
+            raise FormatError("the manifest's tensors are not the descriptor's")
+        self.dense = {}
+        self._expected = [(t["name"], t["rows"], t["columns"]) for t in tensors]
+        self._filled = 0
+        self._current = None
+
+    def apply_dense(self, chunk):
+        for name, rows, columns, first, numbers in chunk.pieces:
+            if not self._expected or self._expected[0] != (name, rows, columns) or first != self._filled:
+                raise FormatError(f"a piece of {name} is not the one that comes next")
+            if first == 0:
+                self._current = numpy.empty(rows * columns, numpy.float32)
+            self._current[first:first + len(numbers)] = numbers
+            self._filled += len(numbers)
+            if self._filled == rows * columns:
+                self.dense[name] = self._current.reshape(rows, columns)
+                self._expected.pop(0)
+                self._filled = 0
+
+    def end_dense(self):
+        if self._expected:
+            raise FormatError("the dense chunks end before the last tensor")
+
+    def keys(self, slot, impression):
+        """The keys of a slot: those of its categorical column, or of a numeric column's bucket."""
+        if "categorical" in slot:
+            name = self.descriptor["columns"]["categorical"][slot["categorical"]]["name"]
+            values = impression.get(name)
+            if values is None:
+                return []
+            if not isinstance(values, (list, tuple)):
+                values = [values]
+            return [slot_key(name, value) for value in values]
+        number = self._number(impression, slot["numeric"])
+        if numpy.isnan(number):
+            return []
+        bucket = int(numpy.searchsorted(slot["boundaries"], number, side="right"))
+        return [slot_key(slot["name"], bucket)]
+
+    def _number(self, impression, column):
+        value = impression.get(self.descriptor["columns"]["numeric"][column]["name"])
+        return float("nan") if value is None else float(value)
+
+    def inputs(self, impressions, keys=None):
+        """x, [n, inputs]. An impression maps column names to values; keys(slot index, slot, impression) may
+        give the keys of a slot instead."""
+        x = numpy.zeros((len(impressions), self.descriptor["inputs"]), numpy.float32)
+        for i, impression in enumerate(impressions):
+            at = 0
+            for s, slot in enumerate(self.slots):
+                found = keys(s, slot, impression) if keys else self.keys(slot, impression)
+                absent = self.dense["oov." + slot["name"]][0]
+                pooled = x[i, at:at + slot["dimension"]]
+                for key in found:
+                    pooled += self.rows[s].get(key, absent)
+                if slot["pooling"] == "mean" and len(found) > 1:
+                    pooled /= numpy.float32(len(found))
+                at += slot["dimension"]
+            for numeric in self.descriptor["numeric_inputs"]:
+                value = self._number(impression, numeric["column"])
+                if numeric["log1p"]:
+                    value = numpy.copysign(numpy.log1p(abs(value)), value)
+                value = (value - numeric["mean"]) / numeric["deviation"]
+                value = numpy.float32(value)
+                x[i, at] = value if numpy.isfinite(value) else 0
+                at += 1
+        return x
+
+    def _layers(self, h, prefix, count):
+        for layer in range(count):
+            weight, bias = (self.dense[f"{prefix}.layer{layer}.{kind}"] for kind in ("weight", "bias"))
+            h = numpy.maximum(h @ weight + bias, 0)
+        return h
+
+    def _mixture(self, x, gate, experts):
+        scores = x @ self.dense[gate + ".weight"]
+        scores = numpy.exp(scores - scores.max(axis=1, keepdims=True))
+        scores /= scores.sum(axis=1, keepdims=True)
+        return numpy.einsum("ne,end->nd", scores, numpy.stack(experts))
+
+    def logits(self, x):
+        """[n, tasks]: PLE's levels, then the towers."""
+        tasks = len(self.tasks)
+        h = [x] * (tasks + 1)  # what each task's group reads, then the shared one
+        levels = self.descriptor["body"]["levels"]
+        for number, level in enumerate(levels):
+            depth = len(level["widths"])
+            own = [[self._layers(h[k], f"level{number}.task{k}.expert{e}", depth)
+                    for e in range(level["per_task"])] for k in range(tasks)]
+            shared = [self._layers(h[tasks], f"level{number}.shared.expert{e}", depth)
+                      for e in range(level["shared"])]
+            mixed = [self._mixture(h[k], f"level{number}.task{k}.gate", own[k] + shared) for k in range(tasks)]
+            if number + 1 < len(levels):
+                everything = [expert for group in own for expert in group] + shared
+                mixed.append(self._mixture(h[tasks], f"level{number}.shared.gate", everything))
+            h = mixed
+        towers = len(self.descriptor["body"]["tower_widths"])
+        out = []
+        for k in range(tasks):
+            hidden = self._layers(h[k], f"task{k}.tower", towers)
+            out.append(hidden @ self.dense[f"task{k}.tower.output.weight"]
+                       + self.dense[f"task{k}.tower.output.bias"])
+        return numpy.concatenate(out, axis=1)
+
+    def probabilities(self, logits):
+        """(conditional, products), each [n, tasks]."""
+        conditional = sigmoid(logits)
+        products = numpy.empty_like(conditional)
+        chain = [numpy.float32(1)]  # chain[i]: stages 0 .. i-1 all happen
+        for k, task in enumerate(self.descriptor["tasks"]):
+            before = k if task["stage"] else 0 if task["parent"] is None else task["parent"] + 1
+            products[:, k] = chain[before] * conditional[:, k]
+            if task["stage"]:
+                chain.append(products[:, k])
+        return conditional, products
+
+    def score(self, impressions, keys=None):
+        """(conditional, products) of impressions, [n, tasks] each: P(task | its stage reached), and that times
+        the stages before it."""
+        return self.probabilities(self.logits(self.inputs(impressions, keys)))

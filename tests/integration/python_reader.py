@@ -1,0 +1,126 @@
+"""Compares the Python reader with the C reader, version by version. Arguments: the C program, redis' socket."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy
+import redis
+import xxhash
+
+import freshet
+
+TOLERANCE = 2e-6  # numpy sums in another order
+
+
+def check(what, condition):
+    if not condition:
+        sys.exit(f"python_reader: {what}")
+
+
+def refuses(reader, error):
+    try:
+        reader.follow()
+    except error:
+        return True
+    return False
+
+
+def compare(model, answer):
+    slots = {slot["name"]: s for s, slot in enumerate(model.slots)}
+    impressions = [{"price": i["numbers"][0], "age": i["numbers"][1], "keys": i["keys"]}
+                   for i in answer["impressions"]]
+
+    def keys(_, slot, impression):
+        if "categorical" in slot:
+            return impression["keys"][slot["categorical"]]
+        return model.keys(slot, impression)
+
+    check("the slots", list(slots) == ["user", "item", "tags", "price_bucket"])
+    conditional, products = model.score(impressions, keys)
+    for name, scores in (("conditional", conditional), ("products", products)):
+        expected = numpy.array(answer[name], numpy.float32).reshape(scores.shape)
+        worst = float(numpy.abs(scores - expected).max())
+        check(f"{name} differ by {worst}", worst < TOLERANCE)
+        check(f"{name} are all alike", float(expected.std()) > 1e-3)
+
+
+def run(program, client, element):
+    client.flushall()
+    process = subprocess.Popen([program, client.connection_pool.connection_kwargs["path"], element],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def publish(kind):
+        process.stdin.write(kind + "\n")
+        process.stdin.flush()
+        return json.loads(process.stdout.readline())
+
+    reader = freshet.Reader(client, "test")
+    check("nothing is published yet", not reader.follow(0.05))
+    for number in range(1, 14):
+        answer = publish("base" if number in (1, 9) else "delta")
+        check("a version is announced", reader.follow(2))
+        check("the version", reader.version == (answer["epoch"], answer["number"]) == (1, number))
+        check("the tick", reader.manifest["tick"] == answer["tick"])
+        check("the metrics", reader.manifest["metrics"] == {"auc": 0.5})
+        check("the rows", sum(map(len, reader.model.rows)) == answer["rows"] == reader.manifest["rows"])
+        compare(reader.model, answer)
+        if number % 4 == 0:
+            fresh = freshet.Reader(client, "test")
+            check("a bootstrap", fresh.follow())
+            for own, other in zip(reader.model.rows, fresh.model.rows):
+                check("the keys", own.keys() == other.keys())
+                check("the vectors", all(numpy.array_equal(own[key], other[key]) for key in own))
+    tombstones = sum(part["tombstones"] for part in reader.manifest["deltas"])
+    check("rows expire in this stream", tombstones > 0)
+    check("nothing new", not reader.follow(0.05))
+
+    begin = time.monotonic()
+    check("the wait ends", not reader.follow(0.3) and 0.25 < time.monotonic() - begin < 2)
+    process.stdin.close()
+    check("the program ends well", process.wait(10) == 0)
+
+
+def refusals(client):
+    """Any damage to any key that head refers to is refused, and mended by a repair."""
+    reader = freshet.Reader(client, "test")
+    check("a bootstrap", reader.follow())
+    referred = [key for key in client.scan_iter("{freshet:test}:*")
+                if client.ttl(key) == -1 and not key.endswith((b":epoch", b":versions", b":head"))]
+    check("there are keys", len(referred) > 10)
+    for key in referred:
+        value = client.get(key)
+        middle = len(value) // 2
+        damages = ((None, freshet.MissingKey), (value[:-1], freshet.FormatError),
+                   (value[:middle] + bytes([value[middle] ^ 1]) + value[middle + 1:], freshet.FormatError))
+        for damaged, error in damages:
+            client.delete(key) if damaged is None else client.set(key, damaged)
+            fresh = freshet.Reader(client, "test")
+            check(f"{key} damaged is refused", refuses(fresh, error) and fresh.model is None)
+            client.set(key, value)
+            check(f"{key} repaired is read", fresh.follow())
+    head = client.get("{freshet:test}:head")
+    client.set("{freshet:test}:head", b"1.1 " + head[-16:])
+    check("an older version is refused", refuses(reader, freshet.OlderVersion))
+
+
+def known_values():
+    """Keys by the documentation: the value's bytes, seeded with the hash of the slot's name."""
+    salt = xxhash.xxh3_64_intdigest(b"user")
+    check("a text's key", freshet.slot_key("user", "u1") == xxhash.xxh3_64_intdigest(b"u1", salt))
+    check("a number's key", freshet.slot_key("user", 7) == xxhash.xxh3_64_intdigest(bytes([7] + [0] * 7), salt))
+    check("a negative number's key", freshet.slot_key("user", -1) == xxhash.xxh3_64_intdigest(b"\xff" * 8, salt))
+
+
+def main():
+    program, socket = sys.argv[1:]
+    client = redis.Redis(unix_socket_path=socket)
+    known_values()
+    for element in ("fp32", "fp16"):
+        run(program, client, element)
+    refusals(client)
+    print("python_reader: the Python reader agrees with the C reader")
+
+
+main()
