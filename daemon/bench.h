@@ -3,12 +3,21 @@
 #ifndef DAEMON_BENCH_H
 #define DAEMON_BENCH_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 int daemon_bench_join(FILE *out);
+// Impressions and clicks from Avro bytes to events, against Avro C's generic reading.
+int daemon_bench_decode(FILE *out);
 // The SGEMM of 256 x 384 x 1536 on one thread.
 int daemon_bench_gemm(FILE *out);
 // The dense half of a training step, against its matrix products alone on one thread.
 int daemon_bench_network(FILE *out);
+// The whole training step of the reference model over a table of 24 M rows (3 GB); its limit is the one
+// below.
+int daemon_bench_train(FILE *out);
+
+// Examples a second of the reference model's matrix products alone on one thread, the best of some turns.
+double daemon_bench_gemm_limit(uint32_t batch);
 
 #endif
