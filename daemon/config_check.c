@@ -39,6 +39,11 @@ static bool text_set(const char *text)
     return text && text[0];
 }
 
+static bool text_equal(const char *a, const char *b)
+{
+    return a && b && strcmp(a, b) == 0;
+}
+
 static bool name_fits(const char *name, const char *letters, size_t max)
 {
     size_t size = name ? strlen(name) : 0;
@@ -194,8 +199,7 @@ static void check_topic(const struct check *check, uint32_t rank)
         return;
     }
     for (uint32_t other = 0; other < rank; other++) {
-        const char *theirs = daemon_config_topic(config, other)->topic;
-        if (theirs && strcmp(theirs, topic->topic) == 0) {
+        if (text_equal(daemon_config_topic(config, other)->topic, topic->topic)) {
             FAIL(check, &topic->topic, "\"%.64s\" is the topic of %s already", topic->topic,
                  daemon_config_rank_name(config, other));
         }
@@ -227,8 +231,7 @@ static void check_topic(const struct check *check, uint32_t rank)
 static int side_parent(const struct daemon_config *config, const char *name)
 {
     for (uint32_t rank = 0; rank < daemon_config_ranks(config); rank++) {
-        const char *stage = daemon_config_rank_name(config, rank);
-        if (stage && name && strcmp(stage, name) == 0) {
+        if (text_equal(daemon_config_rank_name(config, rank), name)) {
             return (int)rank;
         }
     }
@@ -244,7 +247,7 @@ static void check_place(const struct check *check, uint32_t rank, uint32_t last)
             FAIL(check, &action->side,
                  "an action of the funnel comes after a side action; side actions come last");
         }
-        if (action->parent && strcmp(action->parent, daemon_config_rank_name(config, rank - 1)) != 0) {
+        if (action->parent && !text_equal(action->parent, daemon_config_rank_name(config, rank - 1))) {
             FAIL(check, &action->parent,
                  "an action of the funnel follows the one before it; only side actions "
                  "choose their parent");
@@ -339,11 +342,10 @@ static void check_actions(const struct check *check)
 // Whether `word` speaks of an action by its name: is_click, clicked, click_time ...
 static bool word_tells(const char *word, const char *action)
 {
-    static const char *const forms[] = {
-        "%s",    "%sed",  "%sd",      "is_%s", "has_%s", "label_%s",  "%s_label", "%s_time",
-        "%s_at", "%s_ts", "%s_value", "%s_id", "y_%s",   "target_%s", "%s_delay", "%s_count_after"};
+    static const char *const forms[] = {"%s",       "%sed",     "%sd",     "is_%s",     "has_%s",
+                                        "label_%s", "%s_label", "%s_time", "%s_at",     "%s_ts",
+                                        "%s_value", "%s_id",    "y_%s",    "target_%s", "%s_delay"};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        // "%s" in `forms` is replaced by hand: a format must be a literal.
         const char *hole = strstr(forms[i], "%s");
         size_t before = (size_t)(hole - forms[i]), size = strlen(action);
         const char *after = hole + 2;
@@ -377,9 +379,8 @@ static void check_leak(const struct check *check, const char *const *field)
     for (uint32_t rank = 1; rank < daemon_config_ranks(config); rank++) {
         const struct daemon_config_action *action = daemon_config_action(config, rank);
         const struct daemon_config_fields *fields = &action->topic.fields;
-        bool tells = (action->name && word_tells(leaf, action->name)) ||
-                     (text_set(fields->value) && strcmp(*field, fields->value) == 0) ||
-                     (text_set(fields->event_id) && strcmp(*field, fields->event_id) == 0);
+        bool tells = (action->name && word_tells(leaf, action->name)) || text_equal(*field, fields->value) ||
+                     text_equal(*field, fields->event_id);
         if (tells) {
             FAIL(check, field,
                  "\"%.64s\" is known only after the impression (the action %s), and cannot be a feature",
@@ -387,8 +388,7 @@ static void check_leak(const struct check *check, const char *const *field)
             return;
         }
     }
-    if (strcmp(*field,
-               config->impression.fields.impression_id ? config->impression.fields.impression_id : "") == 0) {
+    if (text_equal(*field, config->impression.fields.impression_id)) {
         FAIL(check, field,
              "\"%.64s\" is the impression's identity: every value is seen once, nothing can be learned",
              *field);
@@ -488,8 +488,7 @@ static void check_features(const struct check *check)
     for (uint32_t i = 1; i < slots + numerics; i++) {
         const char *const *name = feature_name(config, i);
         for (uint32_t k = 0; k < i && *name; k++) {
-            const char *other = *feature_name(config, k);
-            if (other && strcmp(other, *name) == 0) {
+            if (text_equal(*feature_name(config, k), *name)) {
                 FAIL(check, name, "\"%.64s\" is taken", *name);
                 break;
             }

@@ -110,11 +110,12 @@ Test(check, every_error_is_told)
 
 Test(check, more_problems_than_are_kept)
 {
-    char text[4096] = "source: {kind: files, path: x}\nslots: [";
+    char text[4096];
+    size_t used = (size_t)snprintf(text, sizeof text, "source: {kind: files, path: x}\nslots: [");
     for (int i = 0; i < 100; i++) {
-        strcat(text, "{x: 1},");
+        used += (size_t)snprintf(text + used, sizeof text - used, "{x: 1},");
     }
-    strcat(text, "]\n");
+    snprintf(text + used, sizeof text - used, "]\n");
     struct place place;
     struct outcome *outcome = run_text(&place, text);
     cr_assert_eq(outcome->status, 1);

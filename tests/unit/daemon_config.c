@@ -555,6 +555,17 @@ Test(daemon_config, checks_of_the_funnel)
     error(text, "8 actions; at most 7");
 }
 
+Test(daemon_config, a_stage_without_a_name_is_one_error)
+{
+    struct fixture *fixture =
+        fixture_load(ACTIONS("{topic: clicks, wait: 1m, window: 5m}, "
+                             "{name: buy, topic: b, wait: 0, window: 0, parent: click}, "
+                             "{name: x, topic: c, wait: 0, window: 0, side: true, parent: y}"));
+    cr_assert_null(fixture->config);
+    cr_assert(strstr(fixture->problems.item[0].text, "actions[0].name: must be given"));
+    fixture_free(fixture);
+}
+
 Test(daemon_config, checks_of_joins_and_fields)
 {
     error(ACTIONS("{name: click, topic: clicks, wait: 1m, window: 5m, fields: {impression_id: ''}}"),
