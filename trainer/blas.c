@@ -46,9 +46,9 @@ static void blas_append_features(char *text, size_t size)
     struct blas_feature features[BLAS_FEATURES];
     blas_features(features);
     for (uint32_t i = 0; i < BLAS_FEATURES; i++) {
-        if (features[i].present && strlen(text) + strlen(features[i].name) + 2 < size) {
-            strcat(text, " ");
-            strcat(text, features[i].name);
+        size_t length = strlen(text);
+        if (features[i].present) {
+            snprintf(text + length, size - length, " %s", features[i].name);
         }
     }
 }

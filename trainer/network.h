@@ -28,10 +28,11 @@ enum {
 struct trainer_level_config {
     uint32_t widths[TRAINER_LAYERS_MAX]; // of every expert's layers; ReLU after each, the last included
     uint32_t layers;
-    uint32_t per_task; // experts of each task's own
-    uint32_t shared;   // shared experts
+    uint32_t per_task; // experts of each task's own; may be 0
+    uint32_t shared;   // shared experts; 0 only with one level and own experts
 };
 
+// Tensors' names and order: trainer/ple.h. One level is CGC; one level without own experts, MMoE.
 struct trainer_network_config {
     uint32_t inputs; // width of x
     uint32_t tasks;  // logits
@@ -52,19 +53,21 @@ struct trainer_tensor {
 
 struct trainer_network;
 
-// Weights start from base_random (a key of their own for every tensor): He-normal for layers with ReLU, zero
-// biases. With `training` false no buffers for the backward pass are made. `workers` is borrowed and must
-// outlive the network. Errors: BASE_EINVAL names the setting.
+// Weights start from base_random (a key of their own for every tensor): He-normal for layers with ReLU,
+// normal with variance 1/inputs for gates and outputs, zero biases. With `training` false no buffers for the
+// backward pass are made. `workers` is borrowed and must outlive the network. Errors: BASE_EINVAL names the
+// setting.
 struct trainer_network *trainer_network_new(const struct trainer_network_config *config, bool training,
                                             struct trainer_workers *workers, struct base_error *error);
 void trainer_network_free(struct trainer_network *network);
 
-// A forward-only network with buffers of its own over the slab of `owner`, which must outlive it: one a thread that
-// scores. The slab must not change during a forward pass.
-struct trainer_network *trainer_network_share(const struct trainer_network *owner, struct trainer_workers *workers,
-                                              struct base_error *error);
+// A forward-only network with buffers of its own over the slab of `owner`, which must outlive it: one a
+// thread that scores. The slab must not change during a forward pass.
+struct trainer_network *trainer_network_share(const struct trainer_network *owner,
+                                              struct trainer_workers *workers, struct base_error *error);
 
-// The slab, [trainer_network_size] floats, and its table. Writable between steps.
+// The slab, [trainer_network_size] floats, and its table. Writable between steps. Not of a shared network
+// (asserted).
 float *trainer_network_slab(struct trainer_network *network);
 size_t trainer_network_size(const struct trainer_network *network); // floats, padding (always zero) included
 const struct trainer_tensor *trainer_network_tensors(const struct trainer_network *network, uint32_t *count);
@@ -78,11 +81,13 @@ void trainer_network_forward(struct trainer_network *network, const float *x, ui
 void trainer_network_backward(struct trainer_network *network, const float *x, const float *dlogits,
                               uint32_t n, float *dx);
 
-// True if applying cannot make a weight non-finite: every activation, delta and dx is finite and below a
-// bound that the sums keep.
+// After backward, whose x must still be there: true if applying cannot make a weight non-finite. Every x,
+// activation, delta and dx is below 2^32, hence with a rate of at most 1024 no sum of their products reaches
+// 2^86.
 bool trainer_network_finite(const struct trainer_network *network, const float *dx, uint32_t n);
 
-// After backward: slab -= rate * gradient. Folded into the GEMMs; no gradient is stored.
+// After backward: slab -= rate * gradient. Folded into the GEMMs; no gradient is stored. |rate| <= 1024
+// (asserted).
 void trainer_network_apply(struct trainer_network *network, const float *x, uint32_t n, float rate);
 // After backward: gradient [size] = the summed loss' gradient by the slab. For tests and later optimisers.
 void trainer_network_gradient(struct trainer_network *network, const float *x, uint32_t n, float *gradient);
