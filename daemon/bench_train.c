@@ -259,6 +259,24 @@ int daemon_bench_network(FILE *out)
     return result == 0 ? 0 : 1;
 }
 
+double daemon_bench_gemm_limit(uint32_t batch)
+{
+    const size_t inputs = (size_t)TRAIN_BATCH_MAX * TRAIN_INPUTS;
+    struct train_bench bench = {.x = train_random(inputs, 1.0, "x"), .dx = train_random(inputs, 1e-4, "dx")};
+    bench.wide = limit_new(true, bench.x, bench.dx);
+    bench.narrow = limit_new(false, bench.x, bench.dx);
+    double best = INFINITY;
+    for (uint32_t turn = 0; turn < TRAIN_TURNS; turn++) {
+        best = fmin(best, train_time(&bench, bench.wide, batch));
+        best = fmin(best, train_time(&bench, bench.narrow, batch));
+    }
+    limit_free(bench.wide);
+    limit_free(bench.narrow);
+    free(bench.x);
+    free(bench.dx);
+    return batch / best;
+}
+
 // ---- One large product
 // ----------------------------------------------------------------------------------------
 
