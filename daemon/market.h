@@ -35,7 +35,7 @@ struct daemon_market_config {
     double rate;          // impressions a second of event time
     int64_t start_ms;     // event time of the first request
     uint32_t users, items, campaigns;
-    double ctr;         // mean true pCTR
+    double ctr;         // mean true pCTR, over a week
     double cvr;         // mean true pCVR, over clicks
     double strength;    // multiplies the standard deviation of every effect: 1; 0 makes constants
     double delay_scale; // multiplies the means of click and purchase delays: 1

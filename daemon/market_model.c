@@ -399,7 +399,7 @@ static double model_intercept(const double *logits, const double *weights, doubl
     return (low + high) / 2;
 }
 
-// The impressions that it looks at are not those of the stream's beginning, but as many hours of a day.
+// The impressions that it looks at are not those of the stream's beginning, but of all hours of a week.
 static void model_calibrate(struct daemon_market_model *model)
 {
     double *click = base_alloc(CALIBRATION_IMPRESSIONS * sizeof *click);
@@ -409,6 +409,7 @@ static void model_calibrate(struct daemon_market_model *model)
         struct daemon_market_impression impression;
         model_features(model, (UINT64_C(1) << 40) + i, &impression);
         impression.slot[SLOT_HOUR] = (uint32_t)(i / DAEMON_MARKET_SLATE % 24);
+        impression.slot[SLOT_WEEKDAY] = (uint32_t)(i / DAEMON_MARKET_SLATE % 7);
         model_logits(model, &impression, &click[i], &purchase[i]);
         weights[i] = 1;
     }
