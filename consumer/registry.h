@@ -27,7 +27,8 @@ void consumer_registry_free(struct consumer_registry *registry);
 
 // The schema's JSON text by id; *schema lives as long as the registry. Never waits: an id that is not cached
 // is fetched by a thread of the registry, and until its answer is there the call fails with a retriable
-// BASE_ENETWORK ("schema 7: asked"). An id that the registry does not know: BASE_ENOTFOUND, not retriable.
+// BASE_ENETWORK ("schema 7: asked"). An id that the registry does not know (its own 404 with error code 40403) or
+// has as something other than Avro: BASE_ENOTFOUND, not retriable. Every other failure is retriable.
 int consumer_registry_schema(struct consumer_registry *registry, uint32_t id, const char **schema,
                              struct base_error *error);
 
