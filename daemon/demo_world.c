@@ -21,7 +21,7 @@
 #include "daemon/market.h"
 
 enum {
-    DIRECTORY_MAX = 128,
+    DIRECTORY_MAX = 96, // a unix socket's path has to fit
     FILE_MAX = 256,
     START_TIMEOUT_MS = 20000,
     STOP_TIMEOUT_MS = 15000,
@@ -210,7 +210,7 @@ static int world_start(struct daemon_demo_world *world, const char *daemon_progr
     if (!mkdtemp(world->directory)) {
         int failed = errno;
         world->directory[0] = 0;
-        return base_error_set_errno(error, BASE_EIO, failed, "a directory in /tmp");
+        return base_error_set_errno(error, BASE_EIO, failed, "a temporary directory");
     }
     char state[FILE_MAX];
     snprintf(world->socket, sizeof world->socket, "%s/redis.sock", world->directory);
@@ -238,7 +238,9 @@ struct daemon_demo_world *daemon_demo_world_new(const char *daemon_program, cons
     struct daemon_demo_world *world = base_alloc_zeroed(1, sizeof *world);
     world->redis.name = "redis-server";
     world->daemon.name = "freshetd";
-    snprintf(world->directory, sizeof world->directory, "/tmp/freshet-demo-XXXXXX");
+    const char *temporary = getenv("TMPDIR");
+    snprintf(world->directory, sizeof world->directory, "%s/freshet-demo-XXXXXX",
+             temporary ? temporary : "/tmp");
     if (world_start(world, daemon_program, topics, error) < 0) {
         daemon_demo_world_free(world);
         return NULL;
