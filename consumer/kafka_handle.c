@@ -6,7 +6,10 @@
 
 #include "base/clock.h"
 
-enum { TRY_MS = 500 }; // one try of a question, and the pause after one that failed at once is a fifth of it
+enum {
+    TRY_MS = 500,     // one try of a question, and the pause after one that failed at once is a fifth of it
+    UNKNOWN_MS = 1000 // a topic is believed to be unknown after this: it may have been made just now
+};
 
 // Properties that are ours to set, and what they would break.
 static const struct {
@@ -293,7 +296,8 @@ static int handle_pause(rd_kafka_t *handle, struct consumer_kafka_ear *ear, int6
 int consumer_kafka_handle_partitions(rd_kafka_t *handle, struct consumer_kafka_ear *ear, const char *topic,
                                      int timeout_ms, uint32_t *partitions, struct base_error *error)
 {
-    int64_t deadline = handle_now_ms() + timeout_ms;
+    int64_t begin = handle_now_ms();
+    int64_t deadline = begin + timeout_ms;
     rd_kafka_topic_t *object = rd_kafka_topic_new(handle, topic, NULL);
     if (!object) {
         return base_error_set(error, BASE_EINVAL, "Kafka topic \"%s\": %s", topic,
@@ -311,10 +315,11 @@ int consumer_kafka_handle_partitions(rd_kafka_t *handle, struct consumer_kafka_e
             *partitions = (uint32_t)metadata->topics[0].partition_cnt;
             result = 0;
             again = false;
-        } else if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+        } else if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART && handle_now_ms() - begin >= UNKNOWN_MS) {
             base_error_set(error, BASE_ENOTFOUND, "Kafka at %s has no topic %s", ear->bootstrap, topic);
             again = false;
-        } else if (code == RD_KAFKA_RESP_ERR_NO_ERROR || consumer_kafka_handle_heals(code)) {
+        } else if (code == RD_KAFKA_RESP_ERR_NO_ERROR || code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+                   consumer_kafka_handle_heals(code)) {
             again = handle_pause(handle, ear, deadline, code, topic, error) == 0;
         } else {
             base_error_set(error, BASE_EREFUSED, "Kafka at %s, topic %s: %s", ear->bootstrap, topic,
