@@ -3,6 +3,9 @@
 
 Usage: oracle.py DIRECTORY [options]                 counts as JSON on standard output
        oracle.py DIRECTORY --samples FILE [options]  and compare with a samples file, sample by sample
+       oracle.py DIRECTORY --replay FILE [options]   and compare with the counts that `freshet replay` printed
+
+It exits with 1 if anything differs.
 
 DIRECTORY holds <topic>/<lane>.avro as `freshet generate --files` writes them. Every rule is applied to whole
 groups of records (a partition, an id, an impression) instead of event by event, so that a mistake of the daemon's
@@ -288,6 +291,20 @@ def compare_samples(expected, path):
     return sum(missing.values()) + sum(extra.values())
 
 
+def compare_counts(report, path):
+    """Prints the counts that differ from `freshet replay`'s; their number."""
+    with open(path, encoding="utf-8") as file:
+        theirs = json.load(file)
+    pairs = [("not_kept", report["not_kept"], theirs["not_kept"])]
+    pairs += [(f"kinds {kind}", count, theirs["kinds"][kind]) for kind, count in report["kinds"].items()]
+    for topic, counters in report["topics"].items():
+        pairs += [(f"{topic} {name}", count, theirs["topics"][topic][name]) for name, count in counters.items()]
+    different = [pair for pair in pairs if pair[1] != pair[2]]
+    for name, ours, other in different:
+        print(f"oracle: {name}: {ours}, but {other} in {path}", file=sys.stderr)
+    return len(different)
+
+
 def parse_arguments(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("directory")
@@ -301,6 +318,7 @@ def parse_arguments(arguments):
     parser.add_argument("--orphan-timeout", type=milliseconds, default="10m")
     parser.add_argument("--keep-negatives", type=float, default=1.0)
     parser.add_argument("--samples", help="a samples file to compare with")
+    parser.add_argument("--replay", help="the JSON that freshet replay printed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args(arguments)
     options.topics = options.topics.split(",")
@@ -315,10 +333,12 @@ def main():
     options = parse_arguments(sys.argv[1:])
     report, samples = oracle(options)
     if options.samples:
-        report["differences"] = compare_samples(samples, options.samples)
+        report["differing_samples"] = compare_samples(samples, options.samples)
+    if options.replay:
+        report["differing_counts"] = compare_counts(report, options.replay)
     json.dump(report, sys.stdout, indent=1)
     print()
-    return 1 if report.get("differences") else 0
+    return 1 if report.get("differing_samples") or report.get("differing_counts") else 0
 
 
 if __name__ == "__main__":
