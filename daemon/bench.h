@@ -16,6 +16,10 @@ int daemon_bench_network(FILE *out);
 // The whole training step of the reference model over a table of 24 M rows (3 GB); its limit is the one
 // below.
 int daemon_bench_train(FILE *out);
+// A base of a million rows to a Redis of its own, against plain SETs of the same bytes.
+int daemon_bench_publish(FILE *out);
+// Its way back into a reader.
+int daemon_bench_reader(FILE *out);
 
 // Examples a second of the reference model's matrix products alone on one thread, the best of some turns.
 double daemon_bench_gemm_limit(uint32_t batch);
