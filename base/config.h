@@ -144,10 +144,6 @@ void base_config_free(struct base_config *config);
 // taken from the directory part of `name`.
 int base_config_read(struct base_config *config, const struct base_config_table *table, const char *name,
                      struct base_span text, void *object, struct base_config_problems *problems);
-// The same for the file at `path`; a file that cannot be read is a problem too.
-int base_config_read_file(struct base_config *config, const struct base_config_table *table, const char *path,
-                          void *object, struct base_config_problems *problems);
-
 // Adds a problem found by the caller's own checks. `field` is the address of a field of a read struct: the
 // problem gets its name and its place in the file, or, if the field has its default, the place of the nearest
 // enclosing record that is written there. NULL: only the file's name. Nothing is added if the field's own

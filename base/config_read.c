@@ -656,17 +656,3 @@ int base_config_read(struct base_config *config, const struct base_config_table 
     yaml_parser_delete(&parser);
     return problems->errors > errors ? -1 : 0;
 }
-int base_config_read_file(struct base_config *config, const struct base_config_table *table, const char *path,
-                          void *object, struct base_config_problems *problems)
-{
-    struct base_error error;
-    const char *text = base_config_file(config, path, BASE_CONFIG_FILE_MAX, &error);
-    if (text) {
-        return base_config_read(config, table, path, base_span_string(text), object, problems);
-    }
-    // Only the problem of the file, not those of an empty one.
-    struct base_config_problems empty = {0};
-    base_config_read(config, table, path, base_span_string(""), object, &empty);
-    base_config_problem(problems, config, false, NULL, "%s", error.text);
-    return -1;
-}

@@ -445,10 +445,9 @@ struct files {
 static struct fixture *files_read(const struct files *files, const char *text)
 {
     struct fixture *fixture = calloc(1, sizeof *fixture);
-    write_file(files->config, text, strlen(text), 0600);
     fixture->config = base_config_new();
-    fixture->status =
-        base_config_read_file(fixture->config, &table, files->config, &fixture->sample, &fixture->problems);
+    fixture->status = base_config_read(fixture->config, &table, files->config, base_span_string(text),
+                                       &fixture->sample, &fixture->problems);
     return fixture;
 }
 
@@ -545,18 +544,24 @@ Test(config, secrets_that_cannot_be_read)
     support_directory_remove(files.directory);
 }
 
-Test(config, a_file_that_is_not_there_is_one_problem)
+Test(config, files_are_read_whole)
 {
+    struct files files;
+    files_make(&files);
     struct base_config *config = base_config_new();
-    struct base_config_problems problems = {0};
-    struct sample sample;
-    cr_assert_eq(base_config_read_file(config, &table, "/nowhere/c.yaml", &sample, &problems), -1);
-    cr_assert_eq(problems.errors, 1);
-    cr_assert_str_eq(problems.item[0].text,
-                     "/nowhere/c.yaml: cannot open /nowhere/c.yaml: No such file or directory");
-    cr_assert_eq(sample.count, 1000, "defaults");
+    struct base_error why;
+    write_file(files.config, "a: b\n", 5, 0600);
+    cr_assert_str_eq(base_config_file(config, files.config, 5, &why), "a: b\n");
+    cr_assert_null(base_config_file(config, files.config, 4, &why));
+    cr_assert_eq(why.code, BASE_ELIMIT);
+    cr_assert_null(base_config_file(config, "/nowhere/c.yaml", 5, &why));
+    cr_assert_eq(why.code, BASE_ENOTFOUND);
+    cr_assert_str_eq(why.text, "cannot open /nowhere/c.yaml: No such file or directory");
+    cr_assert_null(base_config_file(config, files.directory, 5, &why));
+    cr_assert_eq(why.code, BASE_EINVAL);
     base_config_free(config);
     base_config_free(NULL);
+    support_directory_remove(files.directory);
 }
 
 // --- Marks and the caller's own problems ---
