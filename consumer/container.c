@@ -70,7 +70,7 @@ struct consumer_container *consumer_container_create(const char *path, const cha
 {
     struct consumer_container *container = base_alloc_zeroed(1, sizeof *container);
     container->path = base_alloc(strlen(path) + 1);
-    strcpy(container->path, path);
+    memcpy(container->path, path, strlen(path) + 1);
     container->capacity = capacity > CONTAINER_BLOCK ? capacity : CONTAINER_BLOCK;
     if (container_open(container, schema, codec, error) == 0) {
         return container;

@@ -38,7 +38,7 @@ struct consumer_deadletter *consumer_deadletter_new(const char *directory, uint6
     }
     struct consumer_deadletter *deadletter = base_alloc_zeroed(1, sizeof *deadletter);
     deadletter->directory = base_alloc(strlen(directory) + 1);
-    strcpy(deadletter->directory, directory);
+    memcpy(deadletter->directory, directory, strlen(directory) + 1);
     deadletter->max_bytes = max_bytes;
     return deadletter;
 }

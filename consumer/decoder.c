@@ -53,7 +53,7 @@ static void decoder_target(struct consumer_decoder *decoder, enum consumer_role 
 {
     if (path) {
         char *copy = base_alloc(strlen(path) + 1);
-        strcpy(copy, path);
+        memcpy(copy, path, strlen(path) + 1);
         decoder->targets[decoder->target_count++] =
             (struct consumer_target){.role = role, .index = index, .path = copy, .salt = salt};
     }
@@ -127,7 +127,7 @@ struct consumer_decoder *consumer_decoder_new(const struct consumer_decoder_conf
     struct consumer_decoder *decoder = base_alloc_zeroed(1, sizeof *decoder);
     struct base_columns_layout none = {0};
     decoder->topic = base_alloc(strlen(config->topic) + 1);
-    strcpy(decoder->topic, config->topic);
+    memcpy(decoder->topic, config->topic, strlen(config->topic) + 1);
     decoder->rank = config->rank;
     decoder->framing = config->framing;
     decoder->time_from_kafka = config->time_from_kafka;

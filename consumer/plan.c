@@ -44,7 +44,6 @@ struct plan_compiler {
     uint64_t steps;
     uint32_t conditional; // > 0: not every record comes here
     uint32_t doubts;      // instructions so far that may find data unresolvable
-    uint32_t label;       // the last instruction that something jumps to
     unsigned depth;
     bool failed; // the error is set
 };
@@ -81,11 +80,10 @@ static struct plan_instruction *plan_at(struct plan_compiler *compiler, uint32_t
     return &compiler->plan->code[place];
 }
 
-// The place of the next instruction, as a target of jumps.
-static uint32_t plan_here(struct plan_compiler *compiler)
+// The place of the next instruction.
+static uint32_t plan_here(const struct plan_compiler *compiler)
 {
-    compiler->label = compiler->plan->count;
-    return compiler->label;
+    return compiler->plan->count;
 }
 
 static void plan_fail(struct plan_compiler *compiler, const char *format, ...)
@@ -181,8 +179,9 @@ static void plan_skip_scalar(struct plan_compiler *compiler, plan_node *writer)
     default:
         break;
     }
-    // Neighbours of fixed size are skipped in one step, unless something jumps between them.
-    if (plan->count > 0 && plan->count != compiler->label) {
+    // Neighbours of fixed size are skipped in one step: whatever is jumped to stands behind another
+    // instruction.
+    if (plan->count > 0) {
         struct plan_instruction *last = plan_at(compiler, plan->count - 1);
         if (last->operation == PLAN_SKIP_FIXED && last->number <= CONSUMER_SCHEMA_FIXED_MAX) {
             last->number += size;
@@ -316,7 +315,6 @@ static void plan_array(struct plan_compiler *compiler, plan_node *writer, plan_n
     } else {
         uint32_t doubts = compiler->doubts;
         uint32_t block = plan_emit(compiler, PLAN_BLOCK, 0);
-        plan_here(compiler);
         plan_value(compiler, writer->items, reader ? reader->items : NULL, here);
         plan_emit(compiler, PLAN_NEXT, block);
         plan_at(compiler, block)->number = plan_here(compiler);
@@ -403,7 +401,6 @@ static void plan_map(struct plan_compiler *compiler, plan_node *writer, plan_nod
 {
     uint32_t doubts = compiler->doubts;
     uint32_t block = plan_emit(compiler, PLAN_BLOCK, 0);
-    plan_here(compiler);
     if (goals.count > 0) {
         plan_map_goals(compiler, writer, reader, goals);
     } else {

@@ -14,7 +14,7 @@ static char directory[64];
 
 static void directory_make(void)
 {
-    strcpy(directory, "/tmp/freshet_deadletter_XXXXXX");
+    snprintf(directory, sizeof directory, "/tmp/freshet_deadletter_XXXXXX");
     cr_assert(mkdtemp(directory));
 }
 
@@ -139,7 +139,7 @@ Test(consumer_deadletter, letters_as_they_came)
     snprintf(inner, sizeof inner, "%s/new", directory);
     struct consumer_deadletter *deadletter = consumer_deadletter_new(inner, 1 << 20, &error);
     cr_assert(deadletter, "%s", error.text);
-    strcat(directory, "/new");
+    snprintf(directory, sizeof directory, "%.63s", inner);
     int count = files(&entries);
     cr_assert_eq(count, 0, "no letter, no file");
     files_free(entries, count);

@@ -404,6 +404,21 @@ Test(consumer_plan, blocks_that_may_not_resolve_are_not_skipped_by_size)
     cr_assert_eq(run_once(writer, reader, NULL, 0, bytes, 7, output), -1);
     cr_assert_eq(run_once(writer, same, NULL, 0, bytes, 7, output), 0);
     cr_assert_eq(run_once(writer, NULL, NULL, 0, bytes, 7, output), 0);
+    // The same for symbols that the reader lacks, and for what is wrong deeper in a record.
+    const char *abc = R(F("a", "{\"type\":\"array\",\"items\":{\"type\":\"enum\",\"name\":\"E\",\"symbols\":["
+                               "\"a\",\"b\"]}}"));
+    const char *ab = R(F("a", "{\"type\":\"array\",\"items\":{\"type\":\"enum\",\"name\":\"E\",\"symbols\":["
+                              "\"a\"]}}"));
+    cr_assert_eq(run_once(abc, ab, NULL, 0, "\x03\x04\x00\x00\x00", 5, output), 0);
+    cr_assert_eq(run_once(abc, ab, NULL, 0, "\x03\x04\x00\x02\x00", 5, output), -1);
+    const char *deep =
+        R(F("a", "{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"V\",\"fields\":[" F(
+                     "v", "\"string\"") "]}}"));
+    const char *wrong =
+        R(F("a", "{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"V\",\"fields\":[" F(
+                     "v", "\"long\"") "]}}"));
+    cr_assert_eq(run_once(deep, wrong, NULL, 0, "\x00", 1, output), 0);
+    cr_assert_eq(run_once(deep, wrong, NULL, 0, "\x01\x04\x02y\x00", 5, output), -1);
     // Walked through, a block must fill its size.
     const struct consumer_target targets[] = {CATEGORICAL("a", 0)};
     cr_assert_eq(run_once(writer, NULL, targets, 1, bytes, 7, output), 0);
@@ -507,6 +522,14 @@ Test(consumer_plan, aliases_of_records_and_fields)
     cr_assert_eq(run_once(writer, reader, targets, 2, "\x02x\x02y", 4, output), 0);
     cr_assert_eq(output->keys[0], base_hash_slot_bytes(7, base_span_string("x")));
     cr_assert_eq(output->keys[CONSUMER_OUTPUT_STRIDE], base_hash_slot_bytes(7, base_span_string("y")));
+    // A field that is taken by its name is not taken by an alias again.
+    const char *both =
+        "{\"type\":\"record\",\"name\":\"Old\",\"namespace\":\"n\",\"fields\":[{\"name\":\"c\","
+        "\"aliases\":[\"a\"],\"type\":\"string\",\"default\":\"d\"}," F("a", "\"string\"") "]}";
+    const struct consumer_target two[] = {CATEGORICAL("c", 0), CATEGORICAL("a", 1)};
+    cr_assert_eq(run_once(writer, both, two, 2, "\x02x\x02y", 4, output), 0, "%s", error.text);
+    cr_assert_eq(output->keys[0], base_hash_slot_bytes(7, base_span_string("d")));
+    cr_assert_eq(output->keys[CONSUMER_OUTPUT_STRIDE], base_hash_slot_bytes(7, base_span_string("x")));
     const struct consumer_target old[] = {CATEGORICAL("a", 0)};
     cr_assert_null(plan_try(writer, reader, old, 1), "paths are the reader's names");
     consumer_output_free(output);
@@ -529,12 +552,25 @@ Test(consumer_plan, promotions_keep_the_readers_precision)
 
 Test(consumer_plan, a_readers_union_takes_the_very_type_first)
 {
-    const char *writer = R(F("i", "\"int\""));
-    const char *exact = R(F("i", "[\"null\",\"double\",\"int\"]"));
+    const char *writer = R(F("i", "\"long\""));
+    const char *exact = R(F("i", "[\"null\",\"float\",\"long\"]"));
+    const char *promoted = R(F("i", "[\"null\",\"float\",\"double\"]"));
     const struct consumer_target targets[] = {NUMERIC("i", 0)};
     struct consumer_output *output = output_of();
-    cr_assert_eq(run_once(writer, exact, targets, 1, "\x06", 1, output), 0);
-    cr_assert_eq(output->numeric[0], 3.0);
+    cr_assert_eq(run_once(writer, exact, targets, 1, "\x82\x80\x80\x10", 4, output), 0);
+    cr_assert_eq(output->numeric[0], 16777217.0, "not rounded: the long branch");
+    cr_assert_eq(run_once(writer, promoted, targets, 1, "\x82\x80\x80\x10", 4, output), 0);
+    cr_assert_eq(output->numeric[0], 16777216.0, "else the first that matches");
+    // By full name first, then by its last part.
+    const char *named = R(F("u", "{\"type\":\"record\",\"name\":\"b.V\",\"fields\":[]}"));
+    const char *spaces =
+        R(F("u",
+            "[{\"type\":\"record\",\"name\":\"a.V\",\"fields\":[" FD(
+                "p", "\"long\"",
+                "1") "]},{\"type\":\"record\",\"name\":\"b.V\",\"fields\":[" FD("p", "\"long\"", "2") "]}]"));
+    const struct consumer_target space[] = {NUMERIC("u.p", 0)};
+    cr_assert_eq(run_once(named, spaces, space, 1, "", 0, output), 0, "%s", error.text);
+    cr_assert_eq(output->numeric[0], 2.0);
     // A path through a union of records: the branch without the field gives null.
     const char *two = R(F(
         "u",

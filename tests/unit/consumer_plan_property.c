@@ -59,7 +59,7 @@ static void name_known(struct maker *maker, const char *name)
     if (maker->known_count < NAMES_MAX) {
         // Whatever the namespace around it, a full name with a dot is found; others only without one.
         if (strchr(name, '.')) {
-            strcpy(maker->known[maker->known_count++], name);
+            memcpy(maker->known[maker->known_count++], name, 16);
         }
     }
 }
@@ -68,8 +68,8 @@ static void put_record(struct maker *maker, unsigned depth)
 {
     char name[16], outer[16], field[64];
     name_new(maker, name);
-    strcpy(outer, maker->record);
-    strcpy(maker->record, name);
+    memcpy(outer, maker->record, 16);
+    memcpy(maker->record, name, 16);
     put(maker, "{\"type\":\"record\",\"name\":\"");
     put(maker, name);
     put(maker, "\",\"fields\":[");
@@ -87,7 +87,7 @@ static void put_record(struct maker *maker, unsigned depth)
         put(maker, "}");
     }
     put(maker, "]}");
-    strcpy(maker->record, outer);
+    memcpy(maker->record, outer, 16);
     name_known(maker, name);
 }
 

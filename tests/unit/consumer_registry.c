@@ -313,7 +313,7 @@ Test(consumer_registry, a_stop_does_not_wait_for_an_answer)
 
 static void cache_make(char cache[64])
 {
-    strcpy(cache, "/tmp/freshet_registry_XXXXXX");
+    snprintf(cache, 64, "/tmp/freshet_registry_XXXXXX");
     cr_assert(mkdtemp(cache));
 }
 

@@ -13,7 +13,7 @@ static char path[64];
 
 static void path_make(void)
 {
-    strcpy(path, "/tmp/freshet_samples_XXXXXX");
+    snprintf(path, sizeof path, "/tmp/freshet_samples_XXXXXX");
     int file = mkstemp(path);
     cr_assert(file >= 0);
     close(file);
