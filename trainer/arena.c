@@ -4,27 +4,55 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "base/bytes.h"
 
+static size_t arena_round(size_t size)
+{
+    return (size + TRAINER_ARENA_CHUNK - 1) / TRAINER_ARENA_CHUNK * TRAINER_ARENA_CHUNK;
+}
+
 void *trainer_arena_pages(size_t size)
 {
-    size_t huge = TRAINER_ARENA_CHUNK;
-    if (size < huge) {
+    if (size < TRAINER_ARENA_CHUNK) {
         return base_alloc_aligned(size);
     }
-    size = (size + huge - 1) / huge * huge;
-    void *memory = aligned_alloc(huge, size);
-    if (!memory) {
+    // One huge page more than needed, so that the rest can start at a huge page's boundary.
+    size = arena_round(size);
+    uint8_t *memory =
+        mmap(NULL, size + TRAINER_ARENA_CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
         fprintf(stderr, "out of memory: %zu bytes for the embedding table\n", size);
         abort();
     }
+    size_t before = (TRAINER_ARENA_CHUNK - (uintptr_t)memory % TRAINER_ARENA_CHUNK) % TRAINER_ARENA_CHUNK;
+    if (before) {
+        munmap(memory, before);
+    }
+    munmap(memory + before + size, TRAINER_ARENA_CHUNK - before);
     // Only a wish: without huge pages the table works, slower.
-    (void)madvise(memory, size, MADV_HUGEPAGE);
-    memset(memory, 0, size);
-    return memory;
+    (void)madvise(memory + before, size, MADV_HUGEPAGE);
+    return memory + before;
+}
+
+void trainer_arena_pages_free(void *memory, size_t size)
+{
+    if (memory && size >= TRAINER_ARENA_CHUNK) {
+        munmap(memory, arena_round(size));
+    } else {
+        free(memory);
+    }
+}
+
+static size_t arena_meta_size(const struct trainer_arena *arena)
+{
+    return sizeof(struct trainer_meta) << arena->shift;
+}
+
+static size_t arena_vectors_size(const struct trainer_arena *arena)
+{
+    return (sizeof(float) * arena->dimension) << arena->shift;
 }
 
 void trainer_arena_init(struct trainer_arena *arena, uint32_t dimension)
@@ -38,8 +66,8 @@ void trainer_arena_init(struct trainer_arena *arena, uint32_t dimension)
 void trainer_arena_free(struct trainer_arena *arena)
 {
     for (uint32_t i = 0; i < arena->chunks; i++) {
-        free(arena->meta[i]);
-        free(arena->vectors[i]);
+        trainer_arena_pages_free(arena->meta[i], arena_meta_size(arena));
+        trainer_arena_pages_free(arena->vectors[i], arena_vectors_size(arena));
     }
     free(arena->meta);
     free(arena->vectors);
@@ -53,9 +81,8 @@ static void arena_grow(struct trainer_arena *arena)
         arena->meta = base_realloc(arena->meta, arena->capacity * sizeof *arena->meta);
         arena->vectors = base_realloc(arena->vectors, arena->capacity * sizeof *arena->vectors);
     }
-    size_t rows = (size_t)1 << arena->shift;
-    arena->meta[arena->chunks] = trainer_arena_pages(rows * sizeof(struct trainer_meta));
-    arena->vectors[arena->chunks] = trainer_arena_pages(rows * arena->dimension * sizeof(float));
+    arena->meta[arena->chunks] = trainer_arena_pages(arena_meta_size(arena));
+    arena->vectors[arena->chunks] = trainer_arena_pages(arena_vectors_size(arena));
     arena->chunks++;
 }
 
@@ -86,6 +113,5 @@ void trainer_arena_give(struct trainer_arena *arena, uint32_t row)
 
 uint64_t trainer_arena_bytes(const struct trainer_arena *arena)
 {
-    uint64_t row = sizeof(struct trainer_meta) + arena->dimension * sizeof(float);
-    return ((uint64_t)arena->chunks << arena->shift) * row;
+    return (uint64_t)arena->chunks * (arena_meta_size(arena) + arena_vectors_size(arena));
 }

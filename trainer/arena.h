@@ -49,8 +49,9 @@ uint32_t trainer_arena_take(struct trainer_arena *arena);
 void trainer_arena_give(struct trainer_arena *arena, uint32_t row);
 uint64_t trainer_arena_bytes(const struct trainer_arena *arena);
 
-// Zeroed memory, 64-byte aligned, on huge pages where it is large. Aborts if there is none; release with
-// free().
+// Zeroed memory, 64-byte aligned; from TRAINER_ARENA_CHUNK bytes on straight from the system, on huge pages
+// if it has them. Aborts if there is none. trainer_arena_pages_free takes the size again, and NULL.
 void *trainer_arena_pages(size_t size);
+void trainer_arena_pages_free(void *memory, size_t size);
 
 #endif

@@ -1,8 +1,6 @@
 // Counting towards admission. See candidates.h.
 #include "trainer/candidates.h"
 
-#include <stdlib.h>
-
 #include "trainer/arena.h"
 
 void trainer_candidates_init(struct trainer_candidates *candidates, uint64_t entries)
@@ -16,7 +14,7 @@ void trainer_candidates_init(struct trainer_candidates *candidates, uint64_t ent
 
 void trainer_candidates_free(struct trainer_candidates *candidates)
 {
-    free(candidates->entries);
+    trainer_arena_pages_free(candidates->entries, sizeof *candidates->entries << candidates->bits);
     *candidates = (struct trainer_candidates){0};
 }
 

@@ -13,7 +13,10 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 
-enum { GATHER_END = -1 };
+enum {
+    GATHER_END = -1,
+    GATHER_AHEAD = 8, // rows that are prefetched ahead of their update
+};
 
 struct gather_slot {
     uint32_t offset; // in x
@@ -329,6 +332,10 @@ static void scatter_tile(void *context, uint32_t s)
     float sum[TRAINER_DIMENSION_MAX];
     for (uint32_t g = 0; g < groups; g++) {
         uint32_t head = gather->first[from + g];
+        if (g + GATHER_AHEAD < groups) {
+            trainer_row ahead = gather->rows[gather->first[from + g + GATHER_AHEAD]];
+            trainer_table_prefetch(gather->table, (uint16_t)s, ahead);
+        }
         memset(sum, 0, slot->dimension * sizeof *sum);
         for (int64_t o = head; o != GATHER_END; o = gather->next[o]) {
             uint32_t i = gather->sample[o];

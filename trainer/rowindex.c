@@ -2,7 +2,6 @@
 #include "trainer/rowindex.h"
 
 #include <assert.h>
-#include <stdlib.h>
 
 enum { ROWINDEX_BITS_MIN = 6, ROWINDEX_BITS_MAX = 32 };
 
@@ -18,7 +17,7 @@ void trainer_rowindex_init(struct trainer_rowindex *index)
 
 void trainer_rowindex_free(struct trainer_rowindex *index)
 {
-    free(index->entries);
+    trainer_arena_pages_free(index->entries, sizeof *index->entries << index->bits);
     *index = (struct trainer_rowindex){0};
 }
 
@@ -49,7 +48,7 @@ static void rowindex_grow(struct trainer_rowindex *index)
             rowindex_place(index, old[i]);
         }
     }
-    free(old);
+    trainer_arena_pages_free(old, size * sizeof *old);
 }
 
 void trainer_rowindex_insert(struct trainer_rowindex *index, uint64_t hash, uint32_t row)

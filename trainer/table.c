@@ -233,7 +233,6 @@ static void table_warm(const struct trainer_table *table, const uint64_t *keys, 
         const struct table_slot *slot = &table->slot[slots[i]];
         uint32_t row = trainer_rowindex_guess(&slot->index, hashes[i]);
         if (row != TRAINER_ROW_NONE) {
-            __builtin_prefetch(trainer_arena_meta(slot->arena, row), 1);
             trainer_table_prefetch(table, slots[i], row);
         } else if (slot->admission > 1) {
             __builtin_prefetch(trainer_candidates_bucket(&slot->candidates, hashes[i]), 1);
@@ -300,6 +299,9 @@ float *trainer_table_vector(struct trainer_table *table, uint16_t slot, trainer_
 void trainer_table_prefetch(const struct trainer_table *table, uint16_t slot, trainer_row row)
 {
     const char *vector = (const char *)trainer_table_vector_const(table, slot, row);
+    if (!(row & TRAINER_ROW_OOV)) {
+        __builtin_prefetch(trainer_arena_meta(table->slot[slot].arena, row), 1);
+    }
     for (size_t line = 0; line < table->slot[slot].dimension * sizeof(float); line += 64) {
         __builtin_prefetch(vector + line, 1);
     }

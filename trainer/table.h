@@ -71,6 +71,7 @@ void trainer_table_find(const struct trainer_table *table, const uint64_t *keys,
 // The row's vector, [dimension of its slot].
 float *trainer_table_vector(struct trainer_table *table, uint16_t slot, trainer_row row);
 const float *trainer_table_vector_const(const struct trainer_table *table, uint16_t slot, trainer_row row);
+// Brings a row that will be written into the cache: its vector and what touching it needs.
 void trainer_table_prefetch(const struct trainer_table *table, uint16_t slot, trainer_row row);
 
 // Marks a row as changed (for publication); the optimiser calls it once for each row it moves. Any row;
