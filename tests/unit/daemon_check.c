@@ -78,6 +78,14 @@ Test(check, golden_output)
     free(outcome);
 }
 
+Test(check, the_example_is_good)
+{
+    struct outcome *outcome = RUN("-c", FRESHET_SOURCE_DIR "/ops/freshet.yaml", "--lanes", "4");
+    cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+    cr_assert_str_eq(outcome->err, "");
+    free(outcome);
+}
+
 struct place {
     char directory[SUPPORT_DIRECTORY_MAX];
     char path[SUPPORT_DIRECTORY_MAX + 16];
