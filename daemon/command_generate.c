@@ -41,7 +41,7 @@ static const char usage[] =
     "    -X NAME=VALUE         a property for librdkafka\n"
     "  --topics I,C,P          names (impressions,clicks,purchases)\n"
     "  --truth FILE            Avro container: true pCTR, pCVR and outcome by impression_id\n"
-    "  --live                  event time follows the clock: paced by --rate\n"
+    "  --live                  event time follows the clock; ends with the last purchase, or Ctrl-C\n"
     "  --impressions N         0: without end (2000000)\n"
     "  --seed S                (1)\n"
     "  --lanes P               partitions of each topic (4)\n"

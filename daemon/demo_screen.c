@@ -9,7 +9,7 @@
 
 enum { BAR_WIDTH = 48 };
 
-static const double BAR_FULL = .4; // the pCTR of a full bar
+static const double BAR_FULL = .6; // the pCTR of a full bar
 
 static const char *const task_titles[DAEMON_DEMO_TASKS] = {"click (pCTR)", "purchase (pCTCVR)"};
 

@@ -176,7 +176,7 @@ static struct daemon_market_event heap_pop(struct daemon_market *market)
 }
 
 // Sends a record through the network: sets its arrival, perhaps late, and perhaps lets it arrive again.
-static void market_send(struct daemon_market *market, struct daemon_market_event event, int64_t born)
+static void market_send(struct daemon_market *market, struct daemon_market_event event)
 {
     const struct daemon_market_config *config = &market->config;
     uint64_t counter = (event.impression * DAEMON_MARKET_RANKS + event.rank) * ORDINALS + event.ordinal;
@@ -184,7 +184,7 @@ static void market_send(struct daemon_market *market, struct daemon_market_event
     if (base_random_uniform(market->keys[KEY_LATE], counter) < config->late) {
         delay += config->late_ms * base_random_exponential(market->keys[KEY_LATE_MS], counter);
     }
-    event.arrival_time = (event.event_time > born ? event.event_time : born) + (int64_t)delay;
+    event.arrival_time = event.event_time + (int64_t)delay;
     heap_push(market, &event);
     if (base_random_uniform(market->keys[KEY_AGAIN], counter) < config->duplicates) {
         event.again = true;
@@ -240,26 +240,25 @@ static void market_stray(struct daemon_market *market, const struct daemon_marke
         event.reference = DAEMON_MARKET_UNKNOWN;
         break;
     }
-    market_send(market, event, impression->event_time);
+    market_send(market, event);
 }
 
+// Makes an impression and sends all that follows from it.
 static void market_bear(struct daemon_market *market, uint64_t index)
 {
     struct daemon_market_impression *impression = &market->cache[index % CACHE];
     daemon_market_model_impression(market->model, index, impression);
-    int64_t born = impression->event_time;
-    market_send(market, (struct daemon_market_event){.impression = index, .event_time = born}, born);
+    struct daemon_market_event event = {.impression = index, .event_time = impression->event_time};
+    market_send(market, event);
     if (impression->clicked) {
-        market_send(market,
-                    (struct daemon_market_event){
-                        .rank = 1, .impression = index, .event_time = impression->click_time},
-                    born);
+        event.rank = 1;
+        event.event_time = impression->click_time;
+        market_send(market, event);
     }
     if (impression->purchased) {
-        market_send(market,
-                    (struct daemon_market_event){
-                        .rank = 2, .impression = index, .event_time = impression->purchase_time},
-                    born);
+        event.rank = 2;
+        event.event_time = impression->purchase_time;
+        market_send(market, event);
     }
     if (base_random_uniform(market->keys[KEY_STRAY], 2 * index) < market->config.strays) {
         market_stray(market, impression);
