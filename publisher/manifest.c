@@ -120,9 +120,7 @@ static char *json_finish(json_t *root)
 {
     char *text = json_dumps(root, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(root);
-    if (!text) {
-        abort(); // out of memory: nothing else can fail here
-    }
+    assert(text); // only memory can run out here
     return text;
 }
 
@@ -303,25 +301,6 @@ struct publisher_manifest *publisher_manifest_parse(struct base_span text, const
         return NULL;
     }
     return manifest;
-}
-
-static void *copy_bytes(const void *bytes, size_t size)
-{
-    void *copy = base_alloc(size);
-    if (size > 0) {
-        memcpy(copy, bytes, size);
-    }
-    return copy;
-}
-
-struct publisher_manifest *publisher_manifest_copy(const struct publisher_manifest *manifest)
-{
-    struct publisher_manifest *copy = copy_bytes(manifest, sizeof *manifest);
-    copy->delta = copy_bytes(manifest->delta, manifest->deltas * sizeof *copy->delta);
-    copy->dense = copy_bytes(manifest->dense, manifest->dense_chunks * sizeof *copy->dense);
-    copy->tensor = copy_bytes(manifest->tensor, manifest->tensors * sizeof *copy->tensor);
-    copy->metrics = manifest->metrics ? copy_bytes(manifest->metrics, strlen(manifest->metrics) + 1) : NULL;
-    return copy;
 }
 
 void publisher_manifest_free(struct publisher_manifest *manifest)

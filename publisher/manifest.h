@@ -64,7 +64,6 @@ char *publisher_manifest_write(const struct publisher_manifest *manifest, const 
 // Owned by the caller. NULL: BASE_EFORMAT names the field. `model` must be the one it names.
 struct publisher_manifest *publisher_manifest_parse(struct base_span text, const char *model,
                                                     struct base_error *error);
-struct publisher_manifest *publisher_manifest_copy(const struct publisher_manifest *manifest);
 void publisher_manifest_free(struct publisher_manifest *manifest);
 
 // The list of a part's chunks. `full`: a base.

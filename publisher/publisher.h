@@ -1,6 +1,6 @@
 // The publisher: turns snapshots of the model into versions in Redis. schemas/publication.md is the contract.
 //
-//   snapshot -> chunks (chunk.c) -> SET .. EX, pipelined (redis.c) -> manifest (manifest.c) -> the script
+//   snapshot -> chunks (chunk.c) -> SET .. NX EX, pipelined (redis.c) -> manifest (manifest.c) -> the script
 //   moves head if epoch and predecessor fit -> XADD of the announcement -> superseded keys get an expiry
 //
 // Keys carry the version, so that nothing is ever overwritten: a crash before the move leaves garbage that

@@ -109,7 +109,7 @@ void publisher_reader_free(struct publisher_reader *reader)
     free(reader);
 }
 
-// Makes `manifest` the version held. With a replica other than the present one, that is swapped in.
+// Notes that `manifest`, owned from here on, is the version held.
 static void reader_hold(struct publisher_reader *reader, struct publisher_manifest *manifest,
                         const char *head)
 {

@@ -2,7 +2,8 @@
 //
 // publisher_reader_follow loads base and deltas and then every new version as it is announced; all bytes of a
 // version are loaded and checked before it is switched in under a lock, so that a score sees one version,
-// whole. Thread: one thread follows; any number score.
+// whole. A base is built beside the version held: for that moment there are two in memory. Thread: one thread
+// follows; any number score.
 #ifndef PUBLISHER_READER_H
 #define PUBLISHER_READER_H
 
@@ -23,9 +24,10 @@ void publisher_reader_free(struct publisher_reader *reader);
 
 // Waits up to timeout_ms for a version newer than the one held and switches to it; *changed says whether it
 // did. The first call bootstraps. A chunk that is missing or damaged keeps the present version and makes the
-// next call load base + deltas anew. Errors: BASE_ENETWORK (retriable), BASE_ENOTFOUND (nothing published
-// yet; retriable), BASE_EFORMAT (a descriptor or chunk that this reader does not know), and an older version
-// than one seen before is BASE_ECONFLICT: it is not loaded unless publisher_reader_accept_older was called.
+// next call load base + deltas anew (if that fails, too, further calls wait a little first, at most
+// timeout_ms). Errors: BASE_ENETWORK (retriable), BASE_ENOTFOUND (nothing published yet; retriable),
+// BASE_EFORMAT (a descriptor or chunk that this reader does not know), and an older version than one seen
+// before is BASE_ECONFLICT: it is not loaded unless publisher_reader_accept_older was called.
 int publisher_reader_follow(struct publisher_reader *reader, int timeout_ms, bool *changed,
                             struct base_error *error);
 void publisher_reader_accept_older(struct publisher_reader *reader);

@@ -16,7 +16,8 @@ trap finish EXIT
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check numpy redis xxhash
 # shellcheck disable=SC2046
-cc -std=c11 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror -I. tests/integration/reader_python.c tests/unit/publisher_model.c \
+cc -std=c11 -D_GNU_SOURCE -O1 -Wall -Wextra -Werror -I. \
+  tests/integration/reader_python.c tests/unit/publisher_model.c \
   "$build/libpublisher.a" "$build/libtrainer.a" "$build/libbase.a" \
   $(pkg-config --cflags --libs hiredis jansson openblas libxxhash) -lyaml -lm -lpthread -o "$work/reader_python"
 
