@@ -387,6 +387,7 @@ int publisher_reply_check(const struct publisher_reply *reply, struct base_error
         return 0;
     }
     struct base_span text = publisher_reply_text(reply);
+    assert(text.data); // an error always has a text
     base_error_set(error, BASE_EREFUSED, "Redis refuses: %.*s", (int)text.size, (const char *)text.data);
     for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
         size_t size = strlen(passing[i]);
