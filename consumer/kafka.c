@@ -4,8 +4,9 @@
 // second by a thread of ours for the high watermarks of all partitions (one request a broker). That answers
 // what idleness needs: `next` grows only over what the consumer has delivered or was told to be empty
 // (an end-of-partition event, raised where a fetch at `next` found nothing stable), so everything below
-// `next` is stable; if a fresh high watermark equals `next`, the last stable offset lies between the two and
-// equals them as well. Neither an open transaction nor a broker that has fallen silent can pass for idleness.
+// `next` is stable; if a fresh high watermark, asked for since `next` was reached, equals it, the last stable
+// offset lies between the two and equals them as well. Neither an open transaction nor a broker that has
+// fallen silent can pass for idleness.
 //
 // Holes (transaction markers, aborted records, compaction) are jumped over by the same events, so that a
 // bounded partition ends when `next` reaches its end although no record stands there.
@@ -40,8 +41,9 @@ struct partition {
     rd_kafka_message_t **held; // [BATCH_MAX] of the last poll
     int held_count;
     int64_t next;
-    int64_t end;   // bounded; INT64_MAX: unbounded
-    bool finished; // next >= end
+    int64_t reached_ns; // when `next` was reached: older answers say nothing about it
+    int64_t end;        // bounded; INT64_MAX: unbounded
+    bool finished;      // next >= end
 };
 
 struct kafka {
@@ -256,6 +258,7 @@ static int kafka_poll(struct consumer_source *source, uint32_t rank, uint32_t la
     }
     partition->held_count = partition_fetch(partition, timeout_ms, max < BATCH_MAX ? max : BATCH_MAX);
     int count = 0;
+    int64_t before = partition->next;
     for (int i = 0; i < partition->held_count && !partition->finished; i++) {
         const rd_kafka_message_t *raw = partition->held[i];
         if (raw->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
@@ -268,6 +271,9 @@ static int kafka_poll(struct consumer_source *source, uint32_t rank, uint32_t la
             message_fill(&messages[count++], rank, lane, raw);
             partition_reach(partition, raw->offset + 1);
         }
+    }
+    if (partition->next != before) {
+        partition->reached_ns = base_clock_monotonic_ns(&base_clock_system);
     }
     // What came before an error is delivered first; the next poll tells the error.
     return count == 0 && consumer_kafka_trouble_take(&kafka->trouble, error) ? -1 : count;
@@ -299,7 +305,8 @@ static void kafka_position(struct consumer_source *source, uint32_t rank, uint32
         .next = partition->next,
         // An answer may be older than what has come since.
         .end = end >= 0 && end < partition->next ? partition->next : end,
-        .caught_up = high == partition->next && age_ns <= FRESH_MS * INT64_C(1000000),
+        .caught_up = high == partition->next && answer_ns >= partition->reached_ns &&
+                     age_ns <= FRESH_MS * INT64_C(1000000),
         .fresh_ns = answer_ns,
         .finished = partition->finished,
     };
