@@ -1,7 +1,11 @@
 // Publications to a real Redis: what is there afterwards, whatever happened in between.
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/hash.h"
 #include "publisher_support.h"
@@ -426,6 +430,44 @@ Test(publisher_publish, passwords_users_and_databases)
     cr_assert(strncmp(epoch->str, "2 ", 2) == 0 && epoch->len == 34);
     freeReplyObject(epoch);
     redisFree(context);
+    support_redis_stop(redis);
+}
+
+// A port that nobody listens on at this moment.
+static uint16_t free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+Test(publisher_publish, over_tcp)
+{
+    uint16_t port = free_port();
+    char port_text[8];
+    snprintf(port_text, sizeof port_text, "%u", port);
+    struct support_redis *redis =
+        support_redis_start((const char *const[]){"--port", port_text, "--bind", "127.0.0.1", NULL});
+    struct base_error error;
+    struct publisher_config config = {
+        .redis = {.host = "127.0.0.1", .port = port, .timeout_ms = 2000},
+        .model = "test",
+        .descriptor = "{}",
+        .garbage_ttl_s = SUPPORT_TTL,
+        .base_ratio = 1,
+    };
+    struct publisher *publisher = publisher_new(&config, &error);
+    cr_assert_eq(publisher_start(publisher, 0, &error), 0, "%s", error.text);
+    publish(publisher, 1, true);
+    cr_assert_eq(support_check(support_redis_socket(redis)).number, 1);
+    support_redis_kill(redis);
+    cr_assert_eq(publish_seed(publisher, 2, true, &error), -1);
+    cr_assert(error.code == BASE_ENETWORK && strstr(error.text, port_text), "%s", error.text);
+    publisher_free(publisher);
     support_redis_stop(redis);
 }
 
