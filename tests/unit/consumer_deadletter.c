@@ -52,9 +52,9 @@ static void files_free(struct dirent **entries, int count)
 
 static int64_t long_of(avro_value_t *record, const char *name)
 {
-    avro_value_t field, branch;
+    avro_value_t field, branch = {0};
     int64_t value = INT64_MIN;
-    int32_t narrow;
+    int32_t narrow = 0;
     cr_assert_eq(avro_value_get_by_name(record, name, &field, NULL), 0);
     if (avro_value_get_type(&field) == AVRO_INT32) {
         avro_value_get_int(&field, &narrow);
@@ -72,7 +72,7 @@ static int64_t long_of(avro_value_t *record, const char *name)
 
 static struct base_span bytes_of(avro_value_t *record, const char *name)
 {
-    avro_value_t field, branch;
+    avro_value_t field, branch = {0};
     const void *data = NULL;
     const char *text;
     size_t size = 0;

@@ -171,7 +171,7 @@ static void put_type(struct maker *maker, unsigned depth)
 static void fill(avro_value_t *value, unsigned depth)
 {
     static const uint8_t noise[300] = {1, 2, 3, 0, 255, 'x'};
-    size_t size;
+    size_t size = 0;
     avro_value_t child;
     avro_schema_t schema = avro_value_get_schema(value);
     uint64_t wide = draw(3) == 0 ? draw(UINT64_MAX) : draw(200);
@@ -265,7 +265,7 @@ static void encode_scalar(avro_value_t *value, struct base_buffer *out)
 
 static void encode_blocks(avro_value_t *value, struct base_buffer *out)
 {
-    size_t count, at = 0;
+    size_t count = 0, at = 0;
     avro_value_get_size(value, &count);
     while (at < count) {
         size_t block = 1 + (size_t)draw(count - at);
@@ -294,8 +294,8 @@ static void encode_blocks(avro_value_t *value, struct base_buffer *out)
 static void encode(avro_value_t *value, struct base_buffer *out)
 {
     avro_value_t child;
-    size_t size;
-    int branch;
+    size_t size = 0;
+    int branch = 0;
     switch (avro_value_get_type(value)) {
     case AVRO_RECORD:
         avro_value_get_size(value, &size);
@@ -445,7 +445,7 @@ static void find(avro_value_t *value, const char *path, struct finding *finding,
 {
     avro_value_t child;
     char step[64];
-    size_t size;
+    size_t size = 0;
     switch (avro_value_get_type(value)) {
     case AVRO_UNION:
         avro_value_get_current_branch(value, &child);

@@ -36,7 +36,7 @@ static avro_value_t get(avro_value_t *record, const char *name)
 
 static avro_value_t branch_of(avro_value_t value)
 {
-    avro_value_t branch;
+    avro_value_t branch = {0};
     cr_assert_eq(avro_value_get_current_branch(&value, &branch), 0);
     return branch;
 }
@@ -44,8 +44,8 @@ static avro_value_t branch_of(avro_value_t value)
 static int64_t long_of(avro_value_t *record, const char *name)
 {
     avro_value_t field = get(record, name);
-    int64_t value;
-    int32_t narrow;
+    int64_t value = 0;
+    int32_t narrow = 0;
     if (avro_value_get_type(&field) == AVRO_INT32) {
         avro_value_get_int(&field, &narrow);
         return narrow;
@@ -61,13 +61,13 @@ static const char *const numeric[] = {"price", "age"};
 static void check_tasks(avro_value_t *record, const struct base_sample *sample)
 {
     avro_value_t array = get(record, "tasks"), task, field;
-    size_t size;
+    size_t size = 0;
     avro_value_get_size(&array, &size);
     cr_assert_eq(size, 2);
     for (size_t i = 0; i < 2; i++) {
-        const char *name;
-        int mask;
-        float weight;
+        const char *name = NULL;
+        int mask = 0;
+        float weight = 0;
         avro_value_get_by_index(&array, i, &task, NULL);
         field = get(&task, "name");
         avro_value_get_string(&field, &name, &size);
@@ -85,9 +85,9 @@ static void check_tasks(avro_value_t *record, const struct base_sample *sample)
 static void check_features(avro_value_t *record)
 {
     avro_value_t features = branch_of(get(record, "features")), map, list, item;
-    size_t size;
-    int64_t key;
-    double price;
+    size_t size = 0;
+    int64_t key = 0;
+    double price = 0;
     map = get(&features, "categorical");
     avro_value_get_size(&map, &size);
     cr_assert_eq(size, 3);
@@ -154,9 +154,9 @@ static void round_trip(const char *codec, bool features, int count)
     avro_generic_value_new(class, &record);
     int number = 0;
     for (; avro_file_reader_read_value(reader, &record) == 0; number++) {
-        const char *text;
-        size_t size;
-        int symbol;
+        const char *text = NULL;
+        size_t size = 0;
+        int symbol = 0;
         avro_value_t field = branch_of(get(&record, "impression_id"));
         cr_assert_eq(avro_value_get_string(&field, &text, &size), 0);
         cr_assert_str_eq(text, "h\xc3\xa9");
