@@ -104,12 +104,40 @@ Test(trainer_blas, forms_match_their_definitions)
     }
 }
 
-// The promise that the forward pass rests on: the first n rows of a product are those of any longer one.
-Test(trainer_blas, rows_do_not_depend_on_their_number)
+static void need_stable_rows(void)
 {
     if (!trainer_blas_rows_stable()) {
         cr_skip_test("core type %s does not promise it (docs/determinism.md)", trainer_blas_core());
     }
+}
+
+// Why a row does not depend on the others: its sums are fused multiply-adds in the order of the inner
+// dimension.
+Test(trainer_blas, a_piece_is_a_chain_of_fused_multiply_adds)
+{
+    need_stable_rows();
+    enum { ROWS = 37, WIDTH = 48, INNER = TRAINER_BLAS_PIECE };
+    float *x = random_matrix(ROWS * INNER, "x"), *w = random_matrix(INNER * WIDTH, "w");
+    float *y = random_matrix(ROWS * WIDTH, "y");
+    trainer_blas_nn(ROWS, WIDTH, INNER, x, INNER, w, WIDTH, false, y, WIDTH);
+    for (uint32_t r = 0; r < ROWS; r++) {
+        for (uint32_t c = 0; c < WIDTH; c++) {
+            float sum = 0.0f;
+            for (uint32_t k = 0; k < INNER; k++) {
+                sum = fmaf(x[r * INNER + k], w[k * WIDTH + c], sum);
+            }
+            cr_assert_eq(y[r * WIDTH + c], sum, "row %u column %u", r, c);
+        }
+    }
+    free(x);
+    free(w);
+    free(y);
+}
+
+// The promise that the forward pass rests on: the first n rows of a product are those of any longer one.
+Test(trainer_blas, rows_do_not_depend_on_their_number)
+{
+    need_stable_rows();
     enum { ROWS = 1024, WIDTH = 512, INNER = 768 };
     float *x = random_matrix((size_t)ROWS * INNER, "x"), *w = random_matrix((size_t)INNER * WIDTH, "w");
     float *all = random_matrix((size_t)ROWS * WIDTH, "all"),
