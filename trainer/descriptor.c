@@ -9,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "trainer/descriptor_private.h"
+#include "trainer/ple.h"
 
 static void canonical_text(struct base_buffer *out, const char *text)
 {
@@ -221,25 +222,20 @@ json_t *descriptor_tensors(const struct trainer_model_config *config, struct bas
     shape.inputs = trainer_features_width(&config->features);
     shape.tasks = config->loss.tasks;
     shape.batch = 1;
-    // Only the network knows its tensors, so one is made and asked.
-    struct trainer_workers *workers = trainer_workers_new(1, error);
-    struct trainer_network *network = workers ? trainer_network_new(&shape, false, workers, error) : NULL;
-    json_t *array = NULL;
-    if (network) {
-        array = json_array();
-        uint32_t count;
-        const struct trainer_tensor *tensors = trainer_network_tensors(network, &count);
-        for (uint32_t i = 0; i < count; i++) {
-            write_tensor(array, tensors[i].name, tensors[i].rows, tensors[i].columns);
-        }
-        for (uint32_t s = 0; s < config->features.slots; s++) {
-            char name[TRAINER_TENSOR_NAME_MAX];
-            snprintf(name, sizeof name, "oov.%s", config->features.slot[s].row.name);
-            write_tensor(array, name, 1, config->features.slot[s].row.dimension);
-        }
+    struct trainer_graph *graph = trainer_ple_new(&shape, error);
+    if (!graph) {
+        return NULL;
     }
-    trainer_network_free(network);
-    trainer_workers_free(workers);
+    json_t *array = json_array();
+    for (uint32_t i = 0; i < graph->tensors; i++) {
+        write_tensor(array, graph->tensor[i].name, graph->tensor[i].rows, graph->tensor[i].columns);
+    }
+    trainer_graph_free(graph);
+    for (uint32_t s = 0; s < config->features.slots; s++) {
+        char name[TRAINER_TENSOR_NAME_MAX];
+        snprintf(name, sizeof name, "oov.%s", config->features.slot[s].row.name);
+        write_tensor(array, name, 1, config->features.slot[s].row.dimension);
+    }
     return array;
 }
 
