@@ -47,8 +47,7 @@ static float *train_random(size_t count, double scale, const char *name)
     return values;
 }
 
-// ---- The limit
-// ------------------------------------------------------------------------------------------------
+// ---- The limit -------------------------------------------------------------------------------------------
 
 // y = x W with its three products; buffers as a network has them.
 struct train_product {
@@ -152,8 +151,7 @@ static void limit_step(const struct train_limit *limit, uint32_t n)
     }
 }
 
-// ---- The step
-// -------------------------------------------------------------------------------------------------
+// ---- The step --------------------------------------------------------------------------------------------
 
 struct train_bench {
     struct trainer_network *network;
@@ -277,8 +275,7 @@ double daemon_bench_gemm_limit(uint32_t batch)
     return batch / best;
 }
 
-// ---- One large product
-// ----------------------------------------------------------------------------------------
+// ---- One large product -----------------------------------------------------------------------------------
 
 int daemon_bench_gemm(FILE *out)
 {

@@ -61,8 +61,7 @@ struct trainer_network {
     float *memory;                 // all buffers
 };
 
-// ---- Buffers
-// --------------------------------------------------------------------------------------------------
+// ---- Buffers ---------------------------------------------------------------------------------------------
 
 static size_t network_round(size_t floats)
 {
@@ -125,8 +124,7 @@ static int network_make_buffers(struct trainer_network *network, struct base_err
     return 0;
 }
 
-// ---- Weights
-// --------------------------------------------------------------------------------------------------
+// ---- Weights ---------------------------------------------------------------------------------------------
 
 // He-normal under ReLU, variance 1/inputs for gates and outputs, zero biases. Each tensor has a stream of its
 // own.
@@ -224,8 +222,7 @@ const struct trainer_tensor *trainer_network_tensors(const struct trainer_networ
     return network->graph->tensor;
 }
 
-// ---- Passes
-// ---------------------------------------------------------------------------------------------------
+// ---- Passes ----------------------------------------------------------------------------------------------
 
 // What the tiles of a pass share.
 struct network_pass {
@@ -295,8 +292,7 @@ static void network_unpack(const struct trainer_graph *graph, const struct train
     }
 }
 
-// ---- Forward
-// --------------------------------------------------------------------------------------------------
+// ---- Forward ---------------------------------------------------------------------------------------------
 
 // Dense stage: a block of a layer's outputs, or a gating's scores.
 static void network_forward_dense(void *context, uint32_t index)
@@ -399,8 +395,7 @@ void trainer_network_forward(struct trainer_network *network, const float *x, ui
     }
 }
 
-// ---- Backward
-// -------------------------------------------------------------------------------------------------
+// ---- Backward --------------------------------------------------------------------------------------------
 
 // Dense stage: a block of the gradient by a vector that the stage reads, over all its readers in their order.
 static void network_backward_dense(void *context, uint32_t index)
@@ -534,8 +529,7 @@ void trainer_network_backward(struct trainer_network *network, const float *x, c
     }
 }
 
-// ---- Update
-// ---------------------------------------------------------------------------------------------------
+// ---- Update ----------------------------------------------------------------------------------------------
 
 // The largest magnitude of a vector's value and gradient, or of a gating's probabilities and gradient.
 static void network_measure(void *context, uint32_t index)
@@ -625,8 +619,7 @@ void trainer_network_gradient(struct trainer_network *network, const float *x, u
     network_update(network, x, n, 1.0f, gradient);
 }
 
-// ---- Cost
-// -----------------------------------------------------------------------------------------------------
+// ---- Cost ------------------------------------------------------------------------------------------------
 
 double trainer_network_flop_forward(const struct trainer_network_config *config)
 {
