@@ -5,6 +5,7 @@
 #ifndef CONSUMER_PLAN_CODE_H
 #define CONSUMER_PLAN_CODE_H
 
+#include "base/hash.h"
 #include "consumer/arena.h"
 #include "consumer/plan.h"
 
@@ -72,13 +73,7 @@ struct plan_keys {
 
 static inline uint32_t plan_key_hash(struct base_span key)
 {
-    uint32_t hash = (uint32_t)key.size * UINT32_C(0x9e3779b1);
-    if (key.size > 0) {
-        hash ^= key.data[0] * UINT32_C(0x85ebca6b);
-        hash ^= key.data[key.size / 2] * UINT32_C(0xc2b2ae35);
-        hash ^= key.data[key.size - 1] * UINT32_C(0x27d4eb2f);
-    }
-    return hash ^ (hash >> 15);
+    return (uint32_t)base_hash_bytes(key, 0);
 }
 
 struct consumer_plan {

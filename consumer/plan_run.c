@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "base/hash.h"
 #include "consumer/plan_code.h"
 
 enum { PLAN_FRAMES_MAX = 4 * CONSUMER_SCHEMA_DEPTH_MAX }; // blocks that are open at once
