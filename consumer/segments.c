@@ -119,7 +119,7 @@ struct consumer_segments *consumer_segments_new(const struct consumer_segments_c
     size_t length = strlen(config->directory);
     segments->directory = base_alloc(length + 1);
     memcpy(segments->directory, config->directory, length + 1);
-    strcpy(segments->name, config->name);
+    memcpy(segments->name, config->name, strlen(config->name) + 1);
     segments->lane = config->lane;
     segments->segment_bytes = config->segment_bytes / 8 * 8;
     segments->fd = -1;

@@ -84,7 +84,7 @@ static int child_start(const struct daemon_demo_world *world, struct child *chil
         sigprocmask(SIG_SETMASK, &none, NULL);
         if (getppid() == parent && dup2(log, 1) >= 0 && dup2(log, 2) >= 0) {
             execvp(arguments[0], arguments);
-            fprintf(stderr, "%s: %s\n", arguments[0], strerror(errno));
+            fprintf(stderr, "%s: %m\n", arguments[0]);
         }
         _exit(127);
     }

@@ -15,7 +15,8 @@ python=build/venv/bin/python
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Prints a configuration: configuration CLICK_WAIT CLICK_WINDOW PURCHASE_WAIT PURCHASE_WINDOW LATENESS ORPHAN_TIMEOUT KEEP
+# Prints a configuration:
+#   configuration CLICK_WAIT CLICK_WINDOW PURCHASE_WAIT PURCHASE_WINDOW LATENESS ORPHAN_TIMEOUT KEEP
 configuration() {
   cat <<YAML
 source: {kind: files, path: events}

@@ -27,4 +27,5 @@ for _ in $(seq 100); do
   [ ! -S "$work/redis" ] || break
   sleep 0.05
 done
-PYTHONPATH=publisher/python "$work/venv/bin/python" tests/integration/python_reader.py "$work/reader_python" "$work/redis"
+PYTHONPATH=publisher/python "$work/venv/bin/python" tests/integration/python_reader.py \
+  "$work/reader_python" "$work/redis"

@@ -255,13 +255,14 @@ Test(trainer_descriptor, refuses_what_it_does_not_know)
         {"}]}", "}]}x", "byte"},
     };
     char *text = rich_text();
-    char *edited = base_alloc(2 * strlen(text));
+    size_t room = 2 * strlen(text);
+    char *edited = base_alloc(room);
     for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
         // "}]}" is the end; other texts are taken where they stand first.
         bool end = strcmp(edits[i].from, "}]}") == 0;
         char *at = end ? text + strlen(text) - 3 : strstr(text, edits[i].from);
         cr_assert_not_null(at, "%s", edits[i].from);
-        sprintf(edited, "%.*s%s%s", (int)(at - text), text, edits[i].to, at + strlen(edits[i].from));
+        snprintf(edited, room, "%.*s%s%s", (int)(at - text), text, edits[i].to, at + strlen(edits[i].from));
         expect_refused(edited, strlen(edited), edits[i].said);
     }
     for (size_t size = 0; size < strlen(text); size += 7) {
