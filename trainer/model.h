@@ -66,8 +66,8 @@ void trainer_scorer_free(struct trainer_scorer *scorer);
 int trainer_scorer_predict(struct trainer_scorer *scorer, const struct base_span *columns, uint32_t n,
                            float *conditional, float *products, struct base_error *error);
 
-// The end of a tick: expiry of rows by event time. Call it for every tick that had samples, and for others as
-// wished.
+// The end of a tick: expiry of rows by event time. A step too drops what is due before it looks its keys up,
+// so that calls at empty ticks change no weight; they only give memory back and bring tombstones earlier.
 void trainer_model_tick(struct trainer_model *model, int64_t tick_end_ms);
 
 // Copies what a publication at this moment needs; full or changed since the last settled one. It is full too

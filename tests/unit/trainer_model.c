@@ -255,6 +255,7 @@ static void twin_check_step(bool full)
 {
     struct trainer_model_config *config = model_config_make(2);
     config->loss.full = full;
+    config->features.slot[1].row.expiry_ms = 0; // rows are made before the step, at time 0
     struct trainer_model *model = model_make(config, true);
     struct twin *twin = twin_new(model, 100);
     struct base_minibatch *minibatch = model_minibatch(3, 100, TWIN_SAMPLES);
@@ -482,6 +483,29 @@ Test(trainer_model, ticks_drop_expired_rows)
     cr_assert_eq(trainer_table_slot_rows(table, 1), 0);
     cr_assert_eq(trainer_table_slot_rows(table, 0), users);
     trainer_model_free(model);
+}
+
+// Whether empty ticks have a call changes no weight.
+Test(trainer_model, ticks_without_samples_do_not_matter)
+{
+    struct base_error error;
+    uint64_t hashes[2];
+    for (int often = 0; often < 2; often++) {
+        struct trainer_model *model = model_make(model_config_make(1), true);
+        for (uint64_t i = 0; i < 50; i++) {
+            struct trainer_step step;
+            struct base_minibatch *minibatch = model_minibatch(1, 20 * i, MODEL_BATCH);
+            for (int64_t time = 200 * (int64_t)i - 100; often && time < 200 * (int64_t)i; time += 10) {
+                trainer_model_tick(model, time);
+            }
+            cr_assert_eq(trainer_model_step(model, minibatch, &step, &error), 0);
+            base_minibatch_free(minibatch);
+        }
+        trainer_model_tick(model, 20000);
+        hashes[often] = trainer_model_hash(model);
+        trainer_model_free(model);
+    }
+    cr_assert_eq(hashes[0], hashes[1]);
 }
 
 Test(trainer_model, columns_that_do_not_fit_are_an_error)
