@@ -552,6 +552,12 @@ struct consumer_source *consumer_kafka_open(const struct consumer_kafka_config *
     if (!kafka->watcher || kafka_count_partitions(kafka, timeout_ms, error)) {
         goto fail;
     }
+    if ((config->offsets || config->ends) && config->offset_lanes != kafka->source.lanes) {
+        base_error_set(error, BASE_ECONFLICT,
+                       "topic %s has %u partitions, the offsets to read from are for %u", config->topics[0],
+                       kafka->source.lanes, config->offset_lanes);
+        goto fail;
+    }
     kafka->partitions = base_alloc_zeroed(kafka->count, sizeof *kafka->partitions);
     kafka->high = base_alloc_zeroed(kafka->count, sizeof *kafka->high);
     kafka->consumer = consumer_kafka_handle_new(config, kafka->count, &kafka->consumer_ear, error);

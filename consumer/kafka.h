@@ -14,17 +14,26 @@ struct consumer_kafka_config {
     const char *property_names[CONSUMER_KAFKA_PROPERTIES_MAX];
     const char *property_values[CONSUMER_KAFKA_PROPERTIES_MAX];
     uint32_t properties;
-    // First offset of each partition: [ranks * lanes], rank-major; NULL: `start` for all.
+    // First offset of each partition: [ranks * lanes], rank-major, each an offset or CONSUMER_OFFSET_EARLIEST
+    // or _LATEST; NULL: `start` for all.
     const int64_t *offsets;
     int64_t start;       // CONSUMER_OFFSET_EARLIEST or _LATEST
     const int64_t *ends; // bounded: [ranks * lanes], stop before these offsets; NULL: unbounded
-    bool bounded_now;    // bounded: stop at the ends as they are when the source opens
-    uint32_t memory_mb;  // bound on the bytes that librdkafka holds, all partitions together
-    int timeout_ms;      // for the metadata at the start
+    bool bounded_now;    // bounded: stop at the ends (last stable offsets) as they are when the source opens
+    uint32_t offset_lanes; // lanes that `offsets` and `ends` are for; another number is BASE_ECONFLICT
+    uint32_t memory_mb;    // bound on the bytes that librdkafka holds, all partitions together
+    int timeout_ms;        // for the metadata at the start
 };
 
 // Connects, checks that all topics exist with equal partition counts (the error names topics and counts) and
-// starts fetching. NULL on failure. Close with source->operations->close.
+// that the offsets are in the logs, and starts fetching. NULL on failure: BASE_EINVAL (a setting, a property
+// that is refused, unequal counts), BASE_ENOTFOUND (a topic, an offset), BASE_ECONFLICT, BASE_EREFUSED
+// (login, authorization), BASE_ENETWORK (nobody answered within timeout_ms). Close with
+// source->operations->close.
+//
+// Errors of poll: retriable BASE_ENETWORK, once each time that no broker can be reached; it heals by itself.
+// The others last: BASE_ENOTFOUND (an offset or a topic is gone), BASE_EREFUSED (login, authorization, a
+// fatal error of the client), BASE_EFORMAT (corrupt data), BASE_ECONFLICT (a topic has grown).
 struct consumer_source *consumer_kafka_open(const struct consumer_kafka_config *config,
                                             struct base_error *error);
 

@@ -30,9 +30,10 @@ struct consumer_message {
 
 // What a source knows of a partition without waiting.
 struct consumer_position {
-    int64_t next;     // offset of the next message that poll will return (or would, if it came)
-    int64_t end;      // offset after the last readable message, as of the last answer; -1 unknown
-    bool caught_up;   // a fresh answer said: next == last stable offset == high watermark
+    int64_t next;   // offset of the next message that poll will return (or would, if it came)
+    int64_t end;    // offset after the last message, of open transactions too, or the bounded end if that is
+                    // lower, as of the last answer; -1 unknown
+    bool caught_up; // a fresh answer said: next == last stable offset == high watermark
     int64_t fresh_ns; // monotonic time of that answer
     bool finished;    // a bounded source: there will never be another message
 };

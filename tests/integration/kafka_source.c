@@ -291,6 +291,7 @@ static void check_batches(void)
     config = config_of("one");
     config.offsets = offsets;
     config.ends = ends;
+    config.offset_lanes = LANES;
     source = open_source(&config);
     for (uint32_t lane = 0; lane < LANES; lane++) {
         int64_t first = lane == 2 ? 0 : 100 * (int64_t)lane;
@@ -325,6 +326,7 @@ static void check_refusals(void)
     int64_t beyond[3] = {0, 0, 1};
     config = config_of("three");
     config.offsets = beyond;
+    config.offset_lanes = 3;
     refused(&config, BASE_ENOTFOUND, "beyond the log's end");
     // A port where nobody listens.
     config = config_of("three");
@@ -383,6 +385,7 @@ static void check_transactions(void)
     for (int i = 0; i < 2; i++) {
         config = config_of("tx");
         config.ends = &ends[i];
+        config.offset_lanes = 1;
         bounded = open_source(&config);
         CHECK(read_some(bounded, 0, 0, 5, numbers, PATIENCE_MS) == 5, "bounded");
         await_finished(bounded, 0);
@@ -428,6 +431,7 @@ static void check_trim(void)
     int64_t offset = 5;
     config = config_of("trim");
     config.offsets = &offset;
+    config.offset_lanes = 1;
     refused(&config, BASE_ENOTFOUND, "the log begins at 300");
     config = config_of("trim");
     source = open_source(&config);

@@ -215,6 +215,8 @@ Test(consumer_kafka, topics_must_fit_each_other)
     static const int64_t offsets[] = {0, 0, 0, 9};
     cluster.config.memory_mb = 16;
     cluster.config.offsets = offsets;
+    refused(&cluster.config, BASE_ECONFLICT, "has 4 partitions, the offsets to read from are for 0");
+    cluster.config.offset_lanes = 4;
     refused(&cluster.config, BASE_ENOTFOUND, "partition 3: offset 9 is beyond");
     cluster_end(&cluster);
 }
@@ -274,6 +276,7 @@ Test(consumer_kafka, reads_to_a_bound)
     static const int64_t ends[] = {50, 0}, offsets[] = {45, 0};
     cluster.config.bounded_now = false;
     cluster.config.ends = ends;
+    cluster.config.offset_lanes = 2;
     cluster.config.offsets = offsets;
     source = cluster_open(&cluster);
     source->operations->position(source, 0, 1, &position);
