@@ -102,7 +102,7 @@ static void one_case(const json_t *json, size_t line, unsigned *errors, unsigned
     free((void *)data.data);
 }
 
-Test(consumer_plan_evolution, agrees_with_fastavro, .timeout = 60)
+Test(consumer_plan_evolution, agrees_with_fastavro)
 {
     FILE *file = fopen(FRESHET_SOURCE_DIR "/tests/golden/avro/evolution.jsonl", "r");
     cr_assert(file);

@@ -622,7 +622,7 @@ static unsigned one_schema(void)
     return compared;
 }
 
-Test(consumer_plan_property, agrees_with_avro_c, .timeout = 60)
+Test(consumer_plan_property, agrees_with_avro_c)
 {
     unsigned compared = 0;
     for (uint64_t seed = 0; seed < SCHEMAS; seed++) {

@@ -117,7 +117,7 @@ static bool fake_was_asked(const char *text)
     return found;
 }
 
-TestSuite(consumer_registry, .init = fake_start, .fini = fake_stop, .timeout = 30);
+TestSuite(consumer_registry, .init = fake_start, .fini = fake_stop);
 
 // ---- A clock that the tests turn ----
 
