@@ -115,7 +115,7 @@ static void kafka_watch_partitions(struct kafka *kafka)
         struct base_error error;
         if (consumer_kafka_handle_partitions(kafka->watcher, &kafka->watcher_ear, kafka->topics[rank],
                                              WATCH_TIMEOUT_MS, &found, &error)) {
-            continue; // unreachable, or on its way out: the consumer will say so
+            return; // unreachable, or on its way out: the consumer will say so
         }
         if (found > kafka->source.lanes) {
             base_error_set(&error, BASE_ECONFLICT, "topic %s has grown from %u to %u partitions: start again",
