@@ -1,4 +1,5 @@
-// freshet bench: the benchmarks, one JSON object a line, each with the ratio to its limit measured in the same run.
+// freshet bench: the benchmarks, one JSON object a line, each with the ratio to its limit measured in the
+// same run.
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,14 +13,24 @@ static const struct {
     int (*run)(FILE *out);
     const char *summary;
 } benches[] = {
+    {"gemm", daemon_bench_gemm, "SGEMM limit of one core at 256 x 384 x 1536"},
+    {"network", daemon_bench_network, "the dense half of a training step"},
+    {"train", daemon_bench_train, "a whole training step of the reference model"},
+    {"decode", daemon_bench_decode, "Avro records into events"},
     {"join", daemon_bench_join, "three topics joined into samples"},
+    {"consumer", daemon_bench_consumer, "three topics decoded and joined: files to samples"},
+    {"publish", daemon_bench_publish, "rows into Redis"},
+    {"reader", daemon_bench_reader, "a reader's bootstrap from Redis"},
+    {"pipeline", daemon_bench_pipeline, "a topic's content through the whole daemon into Redis"},
 };
 
 enum { BENCHES = sizeof benches / sizeof *benches };
 
 static int usage(FILE *out, int status)
 {
-    fprintf(out, "usage: freshet bench [NAME...]\nPrints one JSON object a line. Without a name: all of them.\n\n");
+    fprintf(
+        out,
+        "usage: freshet bench [NAME...]\nPrints one JSON object a line. Without a name: all of them.\n\n");
     for (int i = 0; i < BENCHES; i++) {
         fprintf(out, "  %-9s %s\n", benches[i].name, benches[i].summary);
     }

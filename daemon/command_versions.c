@@ -9,22 +9,13 @@
 
 #include "base/clock.h"
 #include "daemon/command.h"
-#include "daemon/config.h"
+#include "daemon/target.h"
 #include "publisher/keys.h"
 #include "publisher/load.h"
 
 enum {
-    VERSIONS_TIMEOUT_MS = 5000,
     VERSIONS_RECENT = 10, // announcements shown
     VERSIONS_DELTAS = 10, // deltas shown, the last ones
-    VERSIONS_PORT = 6379,
-};
-
-struct versions_options {
-    const char *config;
-    char *address; // host:port, cut at the colon
-    const char *socket;
-    const char *model;
 };
 
 static int usage(FILE *out, int status)
@@ -33,24 +24,6 @@ static int usage(FILE *out, int status)
                  "       freshet versions [--redis HOST[:PORT] | --socket PATH] --model NAME\n"
                  "Prints which version of the model is published, and what it consists of.\n");
     return status;
-}
-
-// False: wrong usage.
-static bool versions_address(char *address, struct publisher_redis_config *redis)
-{
-    redis->host = address;
-    redis->port = VERSIONS_PORT;
-    char *colon = strrchr(address, ':');
-    if (colon) {
-        char *end;
-        unsigned long port = strtoul(colon + 1, &end, 10);
-        if (colon[1] < '0' || colon[1] > '9' || *end != '\0' || port < 1 || port > UINT16_MAX) {
-            return false;
-        }
-        *colon = '\0';
-        redis->port = (uint16_t)port;
-    }
-    return address[0] != '\0';
 }
 
 static int versions_get(struct publisher_redis *redis, const char *key, struct publisher_reply **reply,
@@ -216,64 +189,26 @@ static int versions_run(const struct publisher_redis_config *config, const char 
     return failed ? 1 : 0;
 }
 
-// Redis and the model's name from a configuration file.
-static int versions_configured(const char *path)
-{
-    struct base_config_problems problems = {0};
-    struct daemon_config *config = daemon_config_load(path, &problems);
-    int status = 1;
-    if (config) {
-        struct publisher_config publisher;
-        daemon_config_publisher(config, &publisher);
-        status = versions_run(&publisher.redis, publisher.model);
-    } else {
-        fprintf(stderr, "freshet versions: %s has errors: see freshet check -c %s\n", path, path);
-    }
-    daemon_config_free(config);
-    return status;
-}
-
 int daemon_command_versions(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'}, {"redis", required_argument, NULL, 'r'},
-        {"socket", required_argument, NULL, 's'}, {"model", required_argument, NULL, 'm'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
-    struct versions_options options = {0};
-    bool good = true;
+        DAEMON_TARGET_OPTIONS, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    struct daemon_target target = {0};
     optind = 0;
-    for (int option; good && (option = getopt_long(argc, argv, "c:h", longs, NULL)) != -1;) {
-        switch (option) {
-        case 'c':
-            options.config = optarg;
-            break;
-        case 'r':
-            options.address = optarg;
-            break;
-        case 's':
-            options.socket = optarg;
-            break;
-        case 'm':
-            options.model = optarg;
-            break;
-        case 'h':
+    for (int option; (option = getopt_long(argc, argv, "c:h", longs, NULL)) != -1;) {
+        if (option == 'h') {
             return usage(stdout, 0);
-        default:
-            good = false;
+        }
+        if (!daemon_target_option(&target, option, optarg)) {
+            return usage(stderr, 2);
         }
     }
-    bool direct = options.address || options.socket || options.model;
-    if (!good || optind != argc || (options.config ? direct : !options.model) ||
-        (options.address && options.socket)) {
-        return usage(stderr, 2);
+    int status = optind == argc ? daemon_target_resolve(&target, "versions") : 2;
+    if (status == 0) {
+        status = versions_run(&target.redis, target.model);
+    } else if (status == 2) {
+        usage(stderr, 2);
     }
-    if (options.config) {
-        return versions_configured(options.config);
-    }
-    struct publisher_redis_config redis = {.socket = options.socket, .timeout_ms = VERSIONS_TIMEOUT_MS};
-    char local[] = "127.0.0.1";
-    if (!options.socket && !versions_address(options.address ? options.address : local, &redis)) {
-        return usage(stderr, 2);
-    }
-    return versions_run(&redis, options.model);
+    daemon_target_clear(&target);
+    return status;
 }

@@ -10,6 +10,7 @@ static const struct {
     daemon_command *run;
     const char *summary;
 } commands[] = {
+    {"bench", daemon_command_bench, "measure this machine: one JSON object a benchmark"},
     {"check", daemon_command_check, "check a configuration; print its plan and needs, or the reference page"},
     {"demo", daemon_command_demo,
      "the main job, live: private Redis, embedded broker, freshetd, a model that learns"},
@@ -17,6 +18,8 @@ static const struct {
      "write a simulated marketplace with a known truth, to Kafka or files"},
     {"replay", daemon_command_replay,
      "join and train over a bounded source; print counts and the weight hash"},
+    {"score", daemon_command_score, "score impressions with the version that Redis holds"},
+    {"versions", daemon_command_versions, "show what is published under a model's name"},
 };
 
 static void print_usage(FILE *out)
