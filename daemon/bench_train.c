@@ -17,8 +17,8 @@ enum {
     TRAIN_TASKS = 2,
     TRAIN_BATCH_MAX = 1024,
     TRAIN_PRODUCTS_MAX = 64,
-    TRAIN_EXAMPLES = 4096, // of one measurement
-    TRAIN_TURNS = 12,      // measurements, of which the best counts
+    TRAIN_EXAMPLES = 1024, // of one measurement: short, so that some escape what else the machine does
+    TRAIN_TURNS = 64,      // measurements, of which the best counts
 };
 
 // The reference model: two levels, experts of 384-256-128 and 128-128, two own and two shared, towers of
@@ -279,7 +279,7 @@ double daemon_bench_gemm_limit(uint32_t batch)
 
 int daemon_bench_gemm(FILE *out)
 {
-    enum { ROWS = 256, INNER = 384, COLUMNS = 1536, CALLS = 20, TURNS = 30 };
+    enum { ROWS = 256, INNER = 384, COLUMNS = 1536, CALLS = 4, TURNS = 150 };
     float *a = train_random(ROWS * INNER, 1.0, "a"), *b = train_random(INNER * COLUMNS, 1.0, "b");
     float *c = train_random(ROWS * COLUMNS, 1.0, "c");
     double best = INFINITY;
