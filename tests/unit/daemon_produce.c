@@ -100,7 +100,7 @@ static avro_value_t field_get(const avro_value_t *record, const char *name)
     avro_value_t field, branch;
     cr_assert_eq(avro_value_get_by_name(record, name, &field, NULL), 0, "%s", name);
     if (avro_value_get_type(&field) == AVRO_UNION) {
-        avro_value_get_current_branch(&field, &branch);
+        cr_assert_eq(avro_value_get_current_branch(&field, &branch), 0, "%s", name);
         return branch;
     }
     return field;
@@ -144,7 +144,7 @@ static void expect_impression(const avro_value_t *record, const struct daemon_ma
     cr_assert_eq((uint32_t)number, impression->position);
     avro_value_t categorical = field_get(record, "categorical"), numeric = field_get(record, "numeric");
     size_t size;
-    avro_value_get_size(&categorical, &size);
+    cr_assert_eq(avro_value_get_size(&categorical, &size), 0);
     cr_assert_eq(size, DAEMON_MARKET_SLOTS);
     for (uint32_t s = 0; s < DAEMON_MARKET_SLOTS; s++) {
         avro_value_t list, value;
