@@ -16,6 +16,11 @@ int daemon_bench_network(FILE *out);
 // The whole training step of the reference model over a table of 24 M rows (3 GB); its limit is the one
 // below.
 int daemon_bench_train(FILE *out);
+// Files of three topics decoded and joined on one thread, against decoding alone; with 1 and with 4 lanes.
+int daemon_bench_consumer(FILE *out);
+// The content of three topics of an embedded broker (or of the one that FRESHET_BENCH_KAFKA names) through
+// the whole daemon into a Redis of its own, against the limit below; with 1 and with 2 workers.
+int daemon_bench_pipeline(FILE *out);
 // A base of a million rows to a Redis of its own, against plain SETs of the same bytes.
 int daemon_bench_publish(FILE *out);
 // Its way back into a reader.

@@ -1,0 +1,189 @@
+// The benchmark of the whole daemon: the content of three Kafka topics, read to its end, joined, trained on
+// with the reference model and published to Redis. What it is held against is what training alone could reach
+// on one core: the matrix products of the same batch, in the same run.
+//
+// Without more the broker is the embedded one, in a process of its own; it keeps 5 MiB a partition, so there
+// are many partitions, and what was read is counted. With FRESHET_BENCH_KAFKA=host:port the records go
+// through that broker, under topics with unused names, which stay there.
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "daemon/bench.h"
+#include "daemon/bench_machine.h"
+#include "daemon/bench_stream.h"
+#include "daemon/broker.h"
+#include "daemon/pipeline.h"
+#include "daemon/private_redis.h"
+#include "daemon/scratch.h"
+
+enum {
+    PIPELINE_IMPRESSIONS = 200000, // through the embedded broker
+    PIPELINE_LANES = 64,
+    PIPELINE_REAL_IMPRESSIONS = 1000000,
+    PIPELINE_REAL_LANES = 8,
+    PIPELINE_RATE = 2000, // impressions a second of event time
+    PIPELINE_BATCH = 256,
+    PIPELINE_WORKERS_MAX = 2,
+    PIPELINE_TIMEOUT_MS = 30000,
+    PIPELINE_TOPIC_MAX = 64,
+    PIPELINE_TEXT_MAX = 512,
+    PIPELINE_PATH_MAX = DAEMON_SCRATCH_MAX + 32,
+};
+
+struct pipeline_bench {
+    struct daemon_bench_stream stream;
+    char topics[DAEMON_MARKET_RANKS][PIPELINE_TOPIC_MAX];
+    char directory[DAEMON_SCRATCH_MAX];
+    bool real; // broker
+    struct daemon_broker *broker;
+    struct daemon_private_redis *redis;
+    char redis_version[DAEMON_PRIVATE_REDIS_VERSION_MAX];
+    const char *bootstrap;
+    uint64_t records; // in the topics
+};
+
+// A funnel whose delays are short beside the stream, so that minibatches are as full as in a long one.
+static void pipeline_describe(struct pipeline_bench *bench)
+{
+    static const char *const names[DAEMON_MARKET_RANKS] = {"impressions", "clicks", "purchases"};
+    bench->bootstrap = getenv("FRESHET_BENCH_KAFKA");
+    bench->real = bench->bootstrap && *bench->bootstrap;
+    bench->stream = (struct daemon_bench_stream){.market = daemon_market_defaults,
+                                                 .lateness_ms = 1000,
+                                                 .click_wait_ms = 10000,
+                                                 .purchase_wait_ms = 15000};
+    struct daemon_market_config *market = &bench->stream.market;
+    market->impressions = bench->real ? PIPELINE_REAL_IMPRESSIONS : PIPELINE_IMPRESSIONS;
+    market->lanes = bench->real ? PIPELINE_REAL_LANES : PIPELINE_LANES;
+    market->rate = PIPELINE_RATE;
+    market->delay_scale = .025;
+    market->click_window_ms = 20000;
+    market->purchase_window_ms = 60000;
+    market->network_ms = 50;
+    market->late_ms = 5000;
+    for (uint32_t rank = 0; rank < DAEMON_MARKET_RANKS; rank++) {
+        snprintf(bench->topics[rank], sizeof bench->topics[rank], "freshet-bench-%ld-%s", (long)getpid(),
+                 names[rank]);
+        bench->stream.topics[rank] = bench->topics[rank];
+    }
+}
+
+static int pipeline_produce(struct pipeline_bench *bench, struct base_error *error)
+{
+    struct daemon_produce_kafka_config kafka = {
+        .bootstrap = bench->bootstrap,
+        .topics = {bench->topics[0], bench->topics[1], bench->topics[2]},
+        .lanes = bench->stream.market.lanes,
+        .create_topics = bench->real,
+        .framing = CONSUMER_FRAMING_SINGLE_OBJECT,
+        .timeout_ms = PIPELINE_TIMEOUT_MS,
+    };
+    return daemon_bench_stream_produce(&bench->stream, daemon_produce_kafka_new(&kafka, error),
+                                       &bench->records, error);
+}
+
+static int pipeline_open(struct pipeline_bench *bench, struct base_error *error)
+{
+    pipeline_describe(bench);
+    if (daemon_scratch_make("bench", bench->directory, error) != 0) {
+        return -1;
+    }
+    if (!bench->real) {
+        bench->broker =
+            daemon_broker_new(bench->stream.topics, DAEMON_MARKET_RANKS, bench->stream.market.lanes, error);
+        if (!bench->broker) {
+            return -1;
+        }
+        bench->bootstrap = daemon_broker_bootstrap(bench->broker);
+    }
+    bench->redis = daemon_private_redis_new(bench->directory, error);
+    if (!bench->redis || daemon_private_redis_version(bench->redis, bench->redis_version, error) != 0) {
+        return -1;
+    }
+    return pipeline_produce(bench, error);
+}
+
+static void pipeline_close(struct pipeline_bench *bench)
+{
+    struct base_error ignored;
+    daemon_private_redis_free(bench->redis);
+    daemon_broker_free(bench->broker);
+    daemon_scratch_remove(bench->directory, &ignored);
+}
+
+// From opening the source to the last version in Redis.
+static int pipeline_run(struct pipeline_bench *bench, const struct daemon_config *config,
+                        struct daemon_pipeline_state *state, double *seconds, struct base_error *error)
+{
+    const struct daemon_pipeline_options options = {.bounded = true, .finish = true, .publish = true};
+    double begin = daemon_bench_seconds();
+    struct daemon_pipeline *pipeline = daemon_pipeline_new(config, &options, error);
+    int result = pipeline && daemon_pipeline_start(pipeline, error) == 0 ? 0 : -1;
+    if (result == 0) {
+        result = daemon_pipeline_join(pipeline, error);
+        *seconds = daemon_bench_seconds() - begin;
+        daemon_pipeline_state(pipeline, state);
+    }
+    daemon_pipeline_free(pipeline);
+    if (result == 0 && state->ingest.events != bench->records) {
+        result = base_error_set(error, BASE_EFORMAT,
+                                "of %" PRIu64 " records %" PRIu64 " were read and %" PRIu64 " joined",
+                                bench->records, state->ingest.read, state->ingest.events);
+    }
+    if (result == 0 && state->outbox.publications == 0) {
+        result = base_error_set(error, BASE_EFORMAT, "nothing was published");
+    }
+    return result;
+}
+
+static int pipeline_measure(struct pipeline_bench *bench, uint32_t workers, FILE *out,
+                            struct base_error *error)
+{
+    char source[PIPELINE_TEXT_MAX], redis[PIPELINE_TEXT_MAX], state_dir[PIPELINE_PATH_MAX];
+    snprintf(source, sizeof source, "{kind: kafka, bootstrap: \"%s\"}", bench->bootstrap);
+    snprintf(redis, sizeof redis, "{socket: \"%s\", database: %u}", daemon_private_redis_socket(bench->redis),
+             workers); // each its own: neither finds the other's version
+    snprintf(state_dir, sizeof state_dir, "%s/state-%u", bench->directory, workers);
+    struct daemon_config *config =
+        daemon_bench_stream_config(&bench->stream, state_dir, source, redis, workers, error);
+    struct daemon_pipeline_state state;
+    double seconds, limit = daemon_bench_gemm_limit(PIPELINE_BATCH);
+    int result = config ? pipeline_run(bench, config, &state, &seconds, error) : -1;
+    daemon_config_free(config);
+    if (result != 0) {
+        return -1;
+    }
+    limit = fmax(limit, daemon_bench_gemm_limit(PIPELINE_BATCH));
+    double rate = (double)state.learner.samples / seconds;
+    fprintf(out,
+            "{\"bench\":\"pipeline\",\"broker\":\"%s\",\"partitions\":%" PRIu32 ",\"workers\":%" PRIu32
+            ",\"batch\":%d,\"events\":%" PRIu64 ",\"samples\":%" PRIu64 ",\"minibatches\":%" PRIu64
+            ",\"rows\":%" PRIu64 ",\"publications\":%" PRIu64
+            ",\"seconds\":%.3f,\"samples_per_second\":%.0f,\"limit\":\"matrix products on one core\","
+            "\"limit_samples_per_second\":%.0f,\"ratio\":%.3f,\"redis\":\"%s\"",
+            bench->real ? "FRESHET_BENCH_KAFKA" : "embedded", bench->stream.market.lanes, workers,
+            PIPELINE_BATCH, state.ingest.events, state.learner.samples, state.learner.minibatches,
+            state.learner.rows, state.outbox.publications, seconds, rate, limit, rate / limit,
+            bench->redis_version);
+    daemon_bench_end(out, workers + 2); // ingest and the publisher beside them
+    return 0;
+}
+
+int daemon_bench_pipeline(FILE *out)
+{
+    struct pipeline_bench *bench = base_alloc_zeroed(1, sizeof *bench);
+    struct base_error error = {0};
+    int result = pipeline_open(bench, &error);
+    for (uint32_t workers = 1; workers <= PIPELINE_WORKERS_MAX && result == 0; workers++) {
+        result = pipeline_measure(bench, workers, out, &error);
+    }
+    if (result != 0) {
+        fprintf(stderr, "freshet bench pipeline: %s\n", error.text);
+    }
+    pipeline_close(bench);
+    free(bench);
+    return result == 0 ? 0 : 1;
+}
