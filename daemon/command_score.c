@@ -178,7 +178,7 @@ static int score_avro(struct score *score, struct base_error *error)
     if (!decoder) {
         goto out;
     }
-    struct consumer_container_block block;
+    struct consumer_files_raw block;
     for (size_t offset = container.first;
          (status = consumer_files_container_block(&container, offset, &block, error)) == 1;
          offset = block.next) {
