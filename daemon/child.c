@@ -56,7 +56,7 @@ int daemon_child_start(struct daemon_child *child, const char *name, const char 
         sigprocmask(SIG_SETMASK, &none, NULL);
         if (getppid() == parent && dup2(output, 1) >= 0 && dup2(output, 2) >= 0) {
             execvp(arguments[0], arguments);
-            fprintf(stderr, "%s: %s\n", arguments[0], strerror(errno));
+            fprintf(stderr, "%s: %m\n", arguments[0]);
         }
         _exit(127);
     }

@@ -29,7 +29,7 @@ FUNCTION_LINES = 90
 
 # Third-party headers, and the files that own them (regular expressions on the path).
 OWNERS = [
-    (r"librdkafka/", r"consumer/kafka\w*\.[ch]|daemon/(broker|produce_kafka)\.c"),
+    (r"librdkafka/", r"consumer/kafka\w*\.[ch]|daemon/(broker|produce_kafka|bench_machine)\.c"),
     (r"cblas\.h|openblas", r"trainer/blas\.c"),
     (r"hiredis/", r"publisher/redis\.[ch]"),
     (r"avro\.h|avro/", r"consumer/container\.c|daemon/bench_decode\.c"),
