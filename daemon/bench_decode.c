@@ -4,13 +4,13 @@
 #include <avro.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/random.h"
 #include "consumer/decoder.h"
 #include "consumer/schema.h"
 #include "consumer/schemas.h"
 #include "daemon/bench.h"
+#include "daemon/bench_machine.h"
 
 enum {
     DECODE_RECORDS = 4096, // different ones
@@ -19,7 +19,7 @@ enum {
     DECODE_TOUCH_FIELDS = 2,
 };
 
-#define DECODE_NS INT64_C(400000000) // how long each is measured
+static const double DECODE_SECONDS = .4; // how long each is measured
 
 struct decode_bench {
     const char *name;
@@ -102,17 +102,9 @@ static struct base_span decode_record(const struct decode_bench *bench, size_t r
     return base_span_make(bench->bytes.data + begin, bench->begin[record + 1] - begin);
 }
 
-// CPU time of this thread: other jobs of the machine do not count.
-static int64_t decode_ns(void)
+static double decode_rate(uint64_t records, double begin)
 {
-    struct timespec time;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
-}
-
-static double decode_rate(uint64_t records, int64_t start_ns)
-{
-    return (double)records * 1e9 / (double)(decode_ns() - start_ns);
+    return (double)records / (daemon_bench_cpu_seconds() - begin);
 }
 
 // Records a second through the decoder; negative: it failed.
@@ -126,7 +118,7 @@ static double decode_ours(const struct decode_bench *bench)
         return -1;
     }
     uint64_t records = 0;
-    int64_t start = decode_ns();
+    double start = daemon_bench_cpu_seconds();
     double rate = -1;
     do {
         for (size_t i = 0; i < DECODE_RECORDS; i++) {
@@ -137,7 +129,7 @@ static double decode_ours(const struct decode_bench *bench)
             }
         }
         records += DECODE_RECORDS;
-    } while (decode_ns() - start < DECODE_NS);
+    } while (daemon_bench_cpu_seconds() - start < DECODE_SECONDS);
     rate = decode_rate(records, start);
 out:
     consumer_decoder_free(decoder);
@@ -157,7 +149,7 @@ static double decode_avro(const struct decode_bench *bench)
     avro_generic_value_new(class, &value);
     avro_reader_t reader = avro_reader_memory("", 0);
     uint64_t records = 0;
-    int64_t start = decode_ns();
+    double start = daemon_bench_cpu_seconds();
     double rate = -1;
     do {
         for (size_t i = 0; i < DECODE_RECORDS; i++) {
@@ -170,7 +162,7 @@ static double decode_avro(const struct decode_bench *bench)
             }
         }
         records += DECODE_RECORDS;
-    } while (decode_ns() - start < DECODE_NS);
+    } while (daemon_bench_cpu_seconds() - start < DECODE_SECONDS);
     rate = decode_rate(records, start);
 out:
     avro_reader_free(reader);
@@ -190,10 +182,11 @@ static int decode_report(struct decode_bench *bench, FILE *out)
         return 1;
     }
     fprintf(out,
-            "{\"bench\":\"decode\",\"record\":\"%s\",\"bytes\":%.0f,\"records_per_second\":%.0f,"
-            "\"megabytes_per_second\":%.0f,\"limit\":\"Avro C generic reading\","
-            "\"limit_records_per_second\":%.0f,\"ratio\":%.2f}\n",
+            "{\"bench\":\"decode\",\"record\":\"%s\",\"bytes\":%.0f,\"records_per_cpu_second\":%.0f,"
+            "\"megabytes_per_cpu_second\":%.0f,\"limit\":\"Avro C generic reading\","
+            "\"limit_records_per_cpu_second\":%.0f,\"ratio\":%.2f",
             bench->name, size, ours, ours * size / 1e6, avro, ours / avro);
+    daemon_bench_end(out, 1);
     return 0;
 }
 

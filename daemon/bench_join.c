@@ -3,13 +3,12 @@
 // cursors, samples. What the sink does with a sample is not counted; it only looks at it.
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/random.h"
 #include "consumer/lane.h"
 #include "daemon/bench.h"
+#include "daemon/bench_machine.h"
+#include "daemon/scratch.h"
 
 enum {
     JOIN_EVENTS = 2000000,
@@ -21,7 +20,6 @@ enum {
     JOIN_TICK = 500,               // ms
     JOIN_RANKS = 3,
     JOIN_ID_BYTES = 20,
-    JOIN_DIRECTORY_MAX = 256,
 };
 
 struct join_bench {
@@ -99,14 +97,6 @@ static int join_run(struct join_bench *bench, struct consumer_lane *lane, struct
     return consumer_lane_run(lane, CONSUMER_TIME_MAX, join_sink, bench, error);
 }
 
-// Processor time of this thread: what the core gave to the join, whatever else the machine does.
-static double join_cpu_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 static int join_measure(struct join_bench *bench, const char *directory, FILE *out, struct base_error *error)
 {
     const int64_t minute = 60000;
@@ -126,47 +116,30 @@ static int join_measure(struct join_bench *bench, const char *directory, FILE *o
     if (!lane) {
         return -1;
     }
-    int64_t begin = base_clock_monotonic_ns(&base_clock_system);
-    double cpu_begin = join_cpu_seconds();
+    double begin = daemon_bench_seconds(), cpu_begin = daemon_bench_cpu_seconds();
     int result = join_run(bench, lane, error);
-    double seconds = (double)(base_clock_monotonic_ns(&base_clock_system) - begin) / 1e9;
-    double cpu_seconds = join_cpu_seconds() - cpu_begin;
+    double seconds = daemon_bench_seconds() - begin, cpu_seconds = daemon_bench_cpu_seconds() - cpu_begin;
     if (result == 0) {
         const struct consumer_lane_counters *counters = consumer_lane_counters(lane);
         fprintf(out,
                 "{\"bench\":\"join\",\"events\":%d,\"seconds\":%.3f,\"events_per_second\":%.0f,"
                 "\"cpu_seconds\":%.3f,\"events_per_cpu_second\":%.0f,"
-                "\"samples\":%llu,\"clicks_joined\":%llu,\"purchases_joined\":%llu,\"column_bytes\":%d}\n",
+                "\"samples\":%llu,\"clicks_joined\":%llu,\"purchases_joined\":%llu,\"column_bytes\":%d",
                 JOIN_EVENTS, seconds, JOIN_EVENTS / seconds, cpu_seconds, JOIN_EVENTS / cpu_seconds,
                 (unsigned long long)bench->samples, (unsigned long long)counters->joined[1],
                 (unsigned long long)counters->joined[2], JOIN_COLUMN_BYTES);
+        daemon_bench_end(out, 1);
     }
     consumer_lane_free(lane);
     return result;
 }
 
-// What a lane leaves behind are its logs: opening one more over them would remove those, not the directory.
-static void join_clean(const char *directory)
-{
-    static const char *const logs[] = {"impression.journey", "click.journey", "click.seen", "purchase.seen"};
-    char path[JOIN_DIRECTORY_MAX + 64];
-    for (size_t i = 0; i < sizeof logs / sizeof *logs; i++) {
-        for (uint32_t segment = 0; segment < 1000; segment++) {
-            snprintf(path, sizeof path, "%s/%s.%010u", directory, logs[i], segment);
-            unlink(path);
-        }
-    }
-    rmdir(directory);
-}
-
 int daemon_bench_join(FILE *out)
 {
-    struct base_error error;
-    char directory[JOIN_DIRECTORY_MAX];
-    const char *place = getenv("TMPDIR");
-    snprintf(directory, sizeof directory, "%s/freshet-bench-XXXXXX", place && *place ? place : "/tmp");
-    if (!mkdtemp(directory)) {
-        fprintf(stderr, "bench join: cannot make a directory like %s\n", directory);
+    struct base_error error, ignored;
+    char directory[DAEMON_SCRATCH_MAX];
+    if (daemon_scratch_make("bench", directory, &error) != 0) {
+        fprintf(stderr, "bench join: %s\n", error.text);
         return 1;
     }
     struct join_bench bench = {
@@ -179,7 +152,7 @@ int daemon_bench_join(FILE *out)
     if (result != 0) {
         fprintf(stderr, "bench join: %s\n", error.text);
     }
-    join_clean(directory);
+    daemon_scratch_remove(directory, &ignored);
     free(bench.events);
     free(bench.columns);
     free(bench.ids);

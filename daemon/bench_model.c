@@ -5,11 +5,10 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "base/hash.h"
 #include "base/random.h"
 #include "daemon/bench.h"
-#include "trainer/blas.h"
+#include "daemon/bench_machine.h"
 #include "trainer/model.h"
 
 enum {
@@ -131,15 +130,10 @@ static void model_make_minibatches(struct model_bench *bench, uint32_t batch)
     }
 }
 
-static double model_seconds(void)
-{
-    return 1e-9 * (double)base_clock_monotonic_ns(&base_clock_system);
-}
-
 // Trains on MODEL_EXAMPLES; *seconds: that it took. -1 if a step failed or was set aside.
 static int model_turn(struct model_bench *bench, double *seconds, struct base_error *error)
 {
-    double begin = model_seconds();
+    double begin = daemon_bench_seconds();
     for (uint32_t done = 0; done < MODEL_EXAMPLES; done += bench->batch) {
         struct trainer_step step;
         if (trainer_model_step(bench->model, bench->minibatches[bench->next], &step, error)) {
@@ -150,7 +144,7 @@ static int model_turn(struct model_bench *bench, double *seconds, struct base_er
         }
         bench->next = (bench->next + 1) % (MODEL_SAMPLES / bench->batch);
     }
-    *seconds = model_seconds() - begin;
+    *seconds = daemon_bench_seconds() - begin;
     return 0;
 }
 
@@ -172,11 +166,10 @@ static int model_measure(struct model_bench *bench, uint32_t batch, FILE *out, s
     fprintf(out,
             "{\"bench\":\"train\",\"batch\":%u,\"workers\":%u,\"examples_per_second\":%.0f,"
             "\"gflop_per_second\":%.1f,\"limit_examples_per_second\":%.0f,\"limit_threads\":1,\"ratio\":%.3f,"
-            "\"rows\":%llu,\"table_bytes\":%llu,\"core\":\"%s\"}\n",
+            "\"rows\":%llu,\"table_bytes\":%llu",
             batch, bench->config.workers, rate, rate * gflop, limit, rate / limit,
-            (unsigned long long)trainer_table_rows(table), (unsigned long long)trainer_table_bytes(table),
-            trainer_blas_core());
-    fflush(out);
+            (unsigned long long)trainer_table_rows(table), (unsigned long long)trainer_table_bytes(table));
+    daemon_bench_end(out, bench->config.workers);
     return 0;
 }
 

@@ -1,19 +1,15 @@
 // The benchmarks of the publication: a base of a million rows to a Redis on this machine, against SETs of the
 // same bytes and sizes and nothing else; and its way back into a reader.
 //
-// Redis is a child on a unix socket in a directory of its own, and is killed by its pid at the end.
-#include <errno.h>
-#include <signal.h>
+// Redis is a child on a unix socket in a directory of its own.
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/random.h"
 #include "daemon/bench.h"
+#include "daemon/bench_machine.h"
+#include "daemon/private_redis.h"
+#include "daemon/scratch.h"
 #include "publisher/chunk.h"
 #include "publisher/reader.h"
 #include "publisher/redis.h"
@@ -24,14 +20,13 @@ enum {
     BENCH_ROWS = 250000,     // of each slot
     BENCH_DELTA_ROWS = 5000, // of each slot
     BENCH_TURNS = 5,         // the median counts
-    BENCH_START_MS = 5000,
-    BENCH_PATH_MAX = 108,
 };
 
 struct publish_bench {
-    char directory[BENCH_PATH_MAX - 16];
-    char socket[BENCH_PATH_MAX];
-    pid_t pid;
+    char directory[DAEMON_SCRATCH_MAX];
+    struct daemon_private_redis *redis;
+    char redis_version[DAEMON_PRIVATE_REDIS_VERSION_MAX];
+    const char *socket;
     struct trainer_slot_config slots[BENCH_SLOTS];
     struct trainer_model_config config;
     struct trainer_model *model;
@@ -52,59 +47,20 @@ static double median(double *values)
     return values[BENCH_TURNS / 2];
 }
 
-static double now(void)
+// --- The server and the model ---
+
+static int bench_start_redis(struct publish_bench *bench, struct base_error *error)
 {
-    return (double)base_clock_monotonic_ns(&base_clock_system) * 1e-9;
+    if (daemon_scratch_make("bench", bench->directory, error)) {
+        return -1;
+    }
+    bench->redis = daemon_private_redis_new(bench->directory, error);
+    if (!bench->redis) {
+        return -1;
+    }
+    bench->socket = daemon_private_redis_socket(bench->redis);
+    return daemon_private_redis_version(bench->redis, bench->redis_version, error);
 }
-
-// --- The server ---
-
-static int server_start(struct publish_bench *bench, struct base_error *error)
-{
-    snprintf(bench->directory, sizeof bench->directory, "/tmp/freshet-bench-XXXXXX");
-    if (!mkdtemp(bench->directory)) {
-        bench->directory[0] = '\0';
-        return base_error_set_errno(error, BASE_EIO, errno, "a directory for Redis");
-    }
-    snprintf(bench->socket, sizeof bench->socket, "%s/redis", bench->directory);
-    pid_t parent = getpid();
-    bench->pid = fork();
-    if (bench->pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        if (getppid() == parent) {
-            execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", bench->socket, "--save", "",
-                   "--appendonly", "no", "--dir", bench->directory, "--logfile", "/dev/null", (char *)NULL);
-        }
-        _exit(127);
-    }
-    if (bench->pid < 0) {
-        return base_error_set_errno(error, BASE_EIO, errno, "fork");
-    }
-    struct publisher_redis_config config = {.socket = bench->socket, .timeout_ms = 1000};
-    struct publisher_redis *redis = publisher_redis_new(&config, error);
-    double end = now() + BENCH_START_MS * 1e-3;
-    int failed;
-    while ((failed = publisher_redis_connect(redis, error)) && now() < end) {
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    }
-    publisher_redis_free(redis);
-    return failed;
-}
-
-static void server_stop(struct publish_bench *bench)
-{
-    if (bench->pid > 0) {
-        kill(bench->pid, SIGKILL);
-        while (waitpid(bench->pid, NULL, 0) < 0 && errno == EINTR) {
-        }
-    }
-    if (bench->directory[0]) {
-        unlink(bench->socket);
-        rmdir(bench->directory);
-    }
-}
-
-// --- The model ---
 
 // A snapshot with the model's dense tensors and `count` made-up rows a slot.
 static struct trainer_snapshot *bench_snapshot(struct publish_bench *bench, size_t count, bool full)
@@ -152,7 +108,7 @@ static int bench_open(struct publish_bench *bench, struct base_error *error)
     struct trainer_descriptor_columns columns = {names, names, NULL, NULL};
     bench->descriptor = trainer_descriptor_write(&bench->config, &columns);
     bench->model = trainer_model_new(&bench->config, true, error);
-    if (!bench->descriptor || !bench->model || server_start(bench, error)) {
+    if (!bench->descriptor || !bench->model || bench_start_redis(bench, error)) {
         return -1;
     }
     bench->base = bench_snapshot(bench, BENCH_ROWS, true);
@@ -171,7 +127,9 @@ static int bench_open(struct publish_bench *bench, struct base_error *error)
 static void bench_close(struct publish_bench *bench)
 {
     publisher_free(bench->publisher);
-    server_stop(bench);
+    daemon_private_redis_free(bench->redis);
+    struct base_error ignored;
+    daemon_scratch_remove(bench->directory, &ignored);
     trainer_snapshot_free(bench->base);
     trainer_snapshot_free(bench->delta);
     trainer_model_free(bench->model);
@@ -189,7 +147,7 @@ static int raw_sets(struct publish_bench *bench, uint64_t bytes, double *seconds
     base_buffer_reserve(&value, PUBLISHER_CHUNK_BYTES);
     memset(value.data, 7, PUBLISHER_CHUNK_BYTES);
     int failed = publisher_redis_connect(redis, error);
-    double start = now();
+    double start = daemon_bench_seconds();
     for (uint64_t sent = 0; !failed && (sent < bytes || publisher_redis_owed(redis) > 0);) {
         struct publisher_reply *reply = NULL;
         if (sent < bytes && publisher_redis_owed_bytes(redis) <= PUBLISHER_PIPELINE_BYTES) {
@@ -205,7 +163,7 @@ static int raw_sets(struct publish_bench *bench, uint64_t bytes, double *seconds
             publisher_reply_free(reply);
         }
     }
-    *seconds = now() - start;
+    *seconds = daemon_bench_seconds() - start;
     struct base_span flush[] = {base_span_string("FLUSHALL")};
     struct publisher_reply *reply = NULL;
     if (!failed) {
@@ -239,9 +197,10 @@ static int bench_publish(struct publish_bench *bench, FILE *out, struct base_err
     fprintf(out,
             "{\"bench\":\"publish\",\"rows\":%llu,\"dimension\":%d,\"rows_per_second\":%.0f,"
             "\"bytes_per_second\":%.0f,\"raw_set_bytes_per_second\":%.0f,\"ratio\":%.3f,"
-            "\"delta_rows\":%llu,\"delta_ms\":%.2f}\n",
+            "\"delta_rows\":%llu,\"delta_ms\":%.2f,\"redis\":\"%s\"",
             (unsigned long long)result.rows, BENCH_DIMENSION, rows, bytes, limit, bytes / limit,
-            (unsigned long long)small.rows, median(delta) * 1e3);
+            (unsigned long long)small.rows, median(delta) * 1e3, bench->redis_version);
+    daemon_bench_end(out, 1);
     return 0;
 }
 
@@ -259,13 +218,13 @@ static int bench_reader(struct publish_bench *bench, FILE *out, struct base_erro
         }
         struct publisher_reader *reader = publisher_reader_new(&config, error);
         bool changed = false;
-        double start = now();
+        double start = daemon_bench_seconds();
         int failed = !reader || publisher_reader_follow(reader, 0, &changed, error);
-        bootstrap[turn] = now() - start;
+        bootstrap[turn] = daemon_bench_seconds() - start;
         failed = failed || publisher_publish(bench->publisher, bench->delta, NULL, &result, error);
-        start = now();
+        start = daemon_bench_seconds();
         failed = failed || publisher_reader_follow(reader, 0, &changed, error);
-        follow[turn] = now() - start;
+        follow[turn] = daemon_bench_seconds() - start;
         publisher_reader_free(reader);
         if (failed) {
             return -1;
@@ -273,9 +232,11 @@ static int bench_reader(struct publish_bench *bench, FILE *out, struct base_erro
     }
     fprintf(out,
             "{\"bench\":\"reader\",\"rows\":%d,\"dimension\":%d,\"rows_per_second\":%.0f,"
-            "\"bootstrap_ms\":%.1f,\"delta_rows\":%d,\"delta_ms\":%.2f}\n",
+            "\"bootstrap_ms\":%.1f,\"delta_rows\":%d,\"delta_ms\":%.2f,\"redis\":\"%s\"",
             BENCH_SLOTS * BENCH_ROWS, BENCH_DIMENSION, BENCH_SLOTS * BENCH_ROWS / median(bootstrap),
-            median(bootstrap) * 1e3, BENCH_SLOTS * BENCH_DELTA_ROWS, median(follow) * 1e3);
+            median(bootstrap) * 1e3, BENCH_SLOTS * BENCH_DELTA_ROWS, median(follow) * 1e3,
+            bench->redis_version);
+    daemon_bench_end(out, 1);
     return 0;
 }
 

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 
 #include "base/bytes.h"
-#include "base/clock.h"
 #include "base/random.h"
 #include "daemon/bench.h"
+#include "daemon/bench_machine.h"
 #include "trainer/blas.h"
 #include "trainer/network.h"
 
@@ -31,11 +31,6 @@ static const struct trainer_network_config train_config = {.inputs = TRAIN_INPUT
                                                            .tower_layers = 1,
                                                            .batch = TRAIN_BATCH_MAX,
                                                            .seed = 1};
-
-static double train_seconds(void)
-{
-    return 1e-9 * (double)base_clock_monotonic_ns(&base_clock_system);
-}
 
 static float *train_random(size_t count, double scale, const char *name)
 {
@@ -174,7 +169,7 @@ static void train_step(struct train_bench *bench, uint32_t n)
 static double train_time(struct train_bench *bench, const struct train_limit *limit, uint32_t n)
 {
     uint32_t steps = TRAIN_EXAMPLES / n;
-    double begin = train_seconds();
+    double begin = daemon_bench_seconds();
     for (uint32_t s = 0; s < steps; s++) {
         if (limit) {
             limit_step(limit, n);
@@ -182,7 +177,7 @@ static double train_time(struct train_bench *bench, const struct train_limit *li
             train_step(bench, n);
         }
     }
-    return (train_seconds() - begin) / steps;
+    return (daemon_bench_seconds() - begin) / steps;
 }
 
 static void train_measure(struct train_bench *bench, uint32_t workers, uint32_t n, FILE *out)
@@ -193,17 +188,14 @@ static void train_measure(struct train_bench *bench, uint32_t workers, uint32_t 
         wide = fmin(wide, train_time(bench, bench->wide, n));
         narrow = fmin(narrow, train_time(bench, bench->narrow, n));
     }
-    char blas[TRAINER_BLAS_TEXT_MAX];
-    trainer_blas_describe(blas, sizeof blas);
     double limit = fmin(wide, narrow), gflop = 1e-9 * n * trainer_network_flop_step(&train_config);
-    fprintf(
-        out,
-        "{\"bench\":\"network\",\"batch\":%u,\"workers\":%u,\"examples_per_second\":%.0f,\"gflop_per_"
-        "second\":%.1f,"
-        "\"limit_gflop_per_second\":%.1f,\"limit\":\"%s\",\"limit_threads\":1,\"ratio\":%.3f,\"core\":\"%s\","
-        "\"blas\":\"%s\"}\n",
-        n, workers, n / step, gflop / step, gflop / limit, wide < narrow ? "wide" : "one product an expert",
-        limit / step, trainer_blas_core(), blas);
+    fprintf(out,
+            "{\"bench\":\"network\",\"batch\":%u,\"workers\":%u,\"examples_per_second\":%.0f,"
+            "\"gflop_per_second\":%.1f,\"limit_gflop_per_second\":%.1f,\"limit\":\"%s\",\"limit_threads\":1,"
+            "\"ratio\":%.3f",
+            n, workers, n / step, gflop / step, gflop / limit,
+            wide < narrow ? "wide" : "one product an expert", limit / step);
+    daemon_bench_end(out, workers);
 }
 
 static int train_bench_team(struct train_bench *bench, uint32_t count, FILE *out, struct base_error *error)
@@ -284,19 +276,15 @@ int daemon_bench_gemm(FILE *out)
     float *c = train_random(ROWS * COLUMNS, 1.0, "c");
     double best = INFINITY;
     for (int turn = 0; turn < TURNS; turn++) {
-        double begin = train_seconds();
+        double begin = daemon_bench_seconds();
         for (int call = 0; call < CALLS; call++) {
             trainer_blas_nn(ROWS, COLUMNS, INNER, a, INNER, b, COLUMNS, false, c, COLUMNS);
         }
-        best = fmin(best, (train_seconds() - begin) / CALLS);
+        best = fmin(best, (daemon_bench_seconds() - begin) / CALLS);
     }
-    char blas[TRAINER_BLAS_TEXT_MAX];
-    trainer_blas_describe(blas, sizeof blas);
-    fprintf(
-        out,
-        "{\"bench\":\"gemm\",\"rows\":%d,\"inner\":%d,\"columns\":%d,\"threads\":1,\"gflop_per_second\":%.1f,"
-        "\"core\":\"%s\",\"blas\":\"%s\"}\n",
-        ROWS, INNER, COLUMNS, 2e-9 * ROWS * INNER * COLUMNS / best, trainer_blas_core(), blas);
+    fprintf(out, "{\"bench\":\"gemm\",\"rows\":%d,\"inner\":%d,\"columns\":%d,\"gflop_per_second\":%.1f",
+            ROWS, INNER, COLUMNS, 2e-9 * ROWS * INNER * COLUMNS / best);
+    daemon_bench_end(out, 1);
     free(a);
     free(b);
     free(c);

@@ -3,7 +3,6 @@
 //
 // Prints, as one JSON object: events, samples by kind, the joiner's counters, what was predicted before each
 // update, and the weight hash. Nothing is published unless asked for.
-#include <ftw.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -15,9 +14,10 @@
 
 #include "base/config.h"
 #include "daemon/command.h"
+#include "daemon/scratch.h"
 #include "daemon/status.h"
 
-enum { REPLAY_LOOK_MS = 100, REPLAY_BAR = 30, REPLAY_DIRECTORIES_OPEN = 16 };
+enum { REPLAY_LOOK_MS = 100, REPLAY_BAR = 30 };
 
 static const char usage[] =
     "usage: freshet replay -c FILE [options]\n"
@@ -202,22 +202,6 @@ out:
     return status;
 }
 
-static int replay_remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place)
-{
-    (void)info;
-    (void)kind;
-    (void)place;
-    return remove(path);
-}
-
-// Removes the temporary state directory with all it holds.
-static void replay_remove(const char *directory)
-{
-    if (nftw(directory, replay_remove_entry, REPLAY_DIRECTORIES_OPEN, FTW_DEPTH | FTW_PHYS) != 0) {
-        fprintf(stderr, "freshet replay: cannot remove %s\n", directory);
-    }
-}
-
 int daemon_command_replay(int argc, char **argv)
 {
     struct replay_options options = {0};
@@ -234,19 +218,20 @@ int daemon_command_replay(int argc, char **argv)
     if (!config) {
         return 1;
     }
-    char temporary[] = "/tmp/freshet-replay-XXXXXX";
-    bool made = !options.pipeline.state_dir;
-    if (made) {
-        options.pipeline.state_dir = mkdtemp(temporary);
+    char temporary[DAEMON_SCRATCH_MAX] = "";
+    struct base_error error;
+    if (!options.pipeline.state_dir) {
+        status = daemon_scratch_make("replay", temporary, &error);
+        options.pipeline.state_dir = temporary;
     }
-    if (options.pipeline.state_dir) {
+    if (status == 0) {
         status = replay_run(config, &options);
     } else {
-        perror("freshet replay: /tmp");
+        fprintf(stderr, "freshet replay: %s\n", error.text);
         status = 1;
     }
-    if (made && options.pipeline.state_dir) {
-        replay_remove(temporary);
+    if (daemon_scratch_remove(temporary, &error) != 0) {
+        fprintf(stderr, "freshet replay: %s\n", error.text);
     }
     daemon_config_free(config);
     return status;

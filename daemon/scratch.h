@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 
-enum { DAEMON_SCRATCH_MAX = 80 }; // of its path; a unix socket in it still fits
+enum { DAEMON_SCRATCH_MAX = 96 }; // of its path; a unix socket in it still fits
 
 // Makes "<TMPDIR or /tmp>/freshet-<name>-XXXXXX". Errors: BASE_EIO; BASE_ELIMIT (the path is too long); the
 // path is then empty.
