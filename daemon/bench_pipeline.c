@@ -4,7 +4,7 @@
 //
 // Without more the broker is the embedded one, in a process of its own; it keeps 5 MiB a partition, so there
 // are many partitions, and what was read is counted. With FRESHET_BENCH_KAFKA=host:port the records go
-// through that broker, under topics with unused names, which stay there.
+// through that broker, in topics of their own that are deleted at the end.
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -42,7 +42,8 @@ struct pipeline_bench {
     struct daemon_private_redis *redis;
     char redis_version[DAEMON_PRIVATE_REDIS_VERSION_MAX];
     const char *bootstrap;
-    uint64_t records; // in the topics
+    bool produced;    // there may be topics
+    uint64_t records; // in them
 };
 
 // A funnel whose delays are short beside the stream, so that minibatches are as full as in a long one.
@@ -71,9 +72,9 @@ static void pipeline_describe(struct pipeline_bench *bench)
     }
 }
 
-static int pipeline_produce(struct pipeline_bench *bench, struct base_error *error)
+static struct daemon_produce_kafka_config pipeline_kafka(const struct pipeline_bench *bench)
 {
-    struct daemon_produce_kafka_config kafka = {
+    return (struct daemon_produce_kafka_config){
         .bootstrap = bench->bootstrap,
         .topics = {bench->topics[0], bench->topics[1], bench->topics[2]},
         .lanes = bench->stream.market.lanes,
@@ -81,8 +82,6 @@ static int pipeline_produce(struct pipeline_bench *bench, struct base_error *err
         .framing = CONSUMER_FRAMING_SINGLE_OBJECT,
         .timeout_ms = PIPELINE_TIMEOUT_MS,
     };
-    return daemon_bench_stream_produce(&bench->stream, daemon_produce_kafka_new(&kafka, error),
-                                       &bench->records, error);
 }
 
 static int pipeline_open(struct pipeline_bench *bench, struct base_error *error)
@@ -103,12 +102,19 @@ static int pipeline_open(struct pipeline_bench *bench, struct base_error *error)
     if (!bench->redis || daemon_private_redis_version(bench->redis, bench->redis_version, error) != 0) {
         return -1;
     }
-    return pipeline_produce(bench, error);
+    struct daemon_produce_kafka_config kafka = pipeline_kafka(bench);
+    bench->produced = true;
+    return daemon_bench_stream_produce(&bench->stream, daemon_produce_kafka_new(&kafka, error),
+                                       &bench->records, error);
 }
 
 static void pipeline_close(struct pipeline_bench *bench)
 {
-    struct base_error ignored;
+    struct base_error ignored, error;
+    struct daemon_produce_kafka_config kafka = pipeline_kafka(bench);
+    if (bench->real && bench->produced && daemon_produce_kafka_delete(&kafka, &error) != 0) {
+        fprintf(stderr, "freshet bench pipeline: %s\n", error.text);
+    }
     daemon_private_redis_free(bench->redis);
     daemon_broker_free(bench->broker);
     daemon_scratch_remove(bench->directory, &ignored);

@@ -76,6 +76,10 @@ struct daemon_produce_kafka_config {
 struct daemon_produce_sink *daemon_produce_kafka_new(const struct daemon_produce_kafka_config *config,
                                                      struct base_error *error);
 
+// Deletes the topics of `config`; one that is not there is as good. Errors: BASE_EINVAL (a property),
+// BASE_ENETWORK, BASE_EREFUSED.
+int daemon_produce_kafka_delete(const struct daemon_produce_kafka_config *config, struct base_error *error);
+
 // Registers `schema` as `subject` with a schema registry: POST <url>/subjects/<subject>/versions. The id, or
 // -1.
 int64_t daemon_produce_register(const char *url, const char *subject, const char *schema, int timeout_ms,

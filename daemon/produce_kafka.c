@@ -137,27 +137,35 @@ static int kafka_connect(struct kafka_sink *kafka, const struct daemon_produce_k
     return 0;
 }
 
-// What became of one topic's creation: existing already is as good.
-static int kafka_created(rd_kafka_event_t *event, struct base_error *error)
+// Waits for the answer to a request about all topics; A topic's
+// result `good` is as good as none.
+static int kafka_await(rd_kafka_queue_t *queue, const char *doing, rd_kafka_resp_err_t good, int timeout_ms,
+                       struct base_error *error)
 {
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, timeout_ms);
     if (!event) {
-        return base_error_set(error, BASE_ENETWORK, "creating topics: no answer");
+        return base_error_set(error, BASE_ENETWORK, "%s topics: no answer", doing);
     }
-    if (rd_kafka_event_error(event)) {
-        return base_error_set(error, BASE_ENETWORK, "creating topics: %s",
-                              rd_kafka_event_error_string(event));
-    }
+    int result = 0;
     size_t count = 0;
-    const rd_kafka_topic_result_t **results =
-        rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
-    for (size_t i = 0; i < count; i++) {
+    const rd_kafka_topic_result_t **results = NULL;
+    if (rd_kafka_event_error(event)) {
+        result =
+            base_error_set(error, BASE_ENETWORK, "%s topics: %s", doing, rd_kafka_event_error_string(event));
+    } else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT) {
+        results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+    } else {
+        results = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &count);
+    }
+    for (size_t i = 0; i < count && result == 0; i++) {
         rd_kafka_resp_err_t code = rd_kafka_topic_result_error(results[i]);
-        if (code && code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
-            return base_error_set(error, BASE_EREFUSED, "creating topic %s: %s",
-                                  rd_kafka_topic_result_name(results[i]), rd_kafka_err2str(code));
+        if (code && code != good) {
+            result = base_error_set(error, BASE_EREFUSED, "%s topic %s: %s", doing,
+                                    rd_kafka_topic_result_name(results[i]), rd_kafka_err2str(code));
         }
     }
-    return 0;
+    rd_kafka_event_destroy(event);
+    return result;
 }
 
 static int kafka_create_topics(struct kafka_sink *kafka, const struct daemon_produce_kafka_config *config,
@@ -177,11 +185,8 @@ static int kafka_create_topics(struct kafka_sink *kafka, const struct daemon_pro
     }
     rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka->producer);
     rd_kafka_CreateTopics(kafka->producer, topics, DAEMON_MARKET_RANKS, NULL, queue);
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, config->timeout_ms);
-    result = kafka_created(event, error);
-    if (event) {
-        rd_kafka_event_destroy(event);
-    }
+    result =
+        kafka_await(queue, "creating", RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, config->timeout_ms, error);
     rd_kafka_queue_destroy(queue);
 out:
     for (int rank = 0; rank < DAEMON_MARKET_RANKS; rank++) {
@@ -282,4 +287,25 @@ struct daemon_produce_sink *daemon_produce_kafka_new(const struct daemon_produce
         return NULL;
     }
     return &kafka->sink;
+}
+
+int daemon_produce_kafka_delete(const struct daemon_produce_kafka_config *config, struct base_error *error)
+{
+    struct kafka_sink *kafka = base_alloc_zeroed(1, sizeof *kafka);
+    kafka->sink.operations = &kafka_operations;
+    int result = kafka_connect(kafka, config, error);
+    if (result == 0) {
+        rd_kafka_DeleteTopic_t *topics[DAEMON_MARKET_RANKS];
+        for (int rank = 0; rank < DAEMON_MARKET_RANKS; rank++) {
+            topics[rank] = rd_kafka_DeleteTopic_new(config->topics[rank]);
+        }
+        rd_kafka_queue_t *queue = rd_kafka_queue_new(kafka->producer);
+        rd_kafka_DeleteTopics(kafka->producer, topics, DAEMON_MARKET_RANKS, NULL, queue);
+        result = kafka_await(queue, "deleting", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, config->timeout_ms,
+                             error);
+        rd_kafka_queue_destroy(queue);
+        rd_kafka_DeleteTopic_destroy_array(topics, DAEMON_MARKET_RANKS);
+    }
+    kafka_free(&kafka->sink);
+    return result;
 }

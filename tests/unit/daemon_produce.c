@@ -572,6 +572,8 @@ Test(produce, what_kafka_cannot_do_is_told)
     cr_assert_null(daemon_produce_kafka_new(&config, &error));
     cr_assert_eq(error.code, BASE_EINVAL);
     cr_assert_not_null(strstr(error.text, "no.such.property"), "%s", error.text);
+    cr_assert_eq(daemon_produce_kafka_delete(&config, &error), -1);
+    cr_assert_eq(error.code, BASE_EINVAL);
     config.properties = 0;
     config.framing = CONSUMER_FRAMING_CONFLUENT;
     cr_assert_null(daemon_produce_kafka_new(&config, &error));
@@ -588,6 +590,13 @@ Test(produce, what_kafka_cannot_do_is_told)
     config.properties = 1;
     cr_assert_null(daemon_produce_kafka_new(&config, &error));
     cr_assert_eq(error.code, BASE_ENETWORK);
+    config.create_topics = true;
+    cr_assert_null(daemon_produce_kafka_new(&config, &error));
+    cr_assert_eq(error.code, BASE_ENETWORK);
+    cr_assert_not_null(strstr(error.text, "creating topics"), "%s", error.text);
+    cr_assert_eq(daemon_produce_kafka_delete(&config, &error), -1);
+    cr_assert_eq(error.code, BASE_ENETWORK);
+    cr_assert_not_null(strstr(error.text, "deleting topics"), "%s", error.text);
 }
 
 Test(produce, records_lost_with_the_broker_are_an_error)
