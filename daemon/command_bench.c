@@ -34,6 +34,8 @@ static int usage(FILE *out, int status)
     for (int i = 0; i < BENCHES; i++) {
         fprintf(out, "  %-9s %s\n", benches[i].name, benches[i].summary);
     }
+    fputs("\nWith FRESHET_BENCH_KAFKA=HOST:PORT pipeline reads from that broker, not from an embedded one.\n",
+          out);
     return status;
 }
 
