@@ -51,7 +51,7 @@ replay files-fetch-1 files --fetch 1
 replay files-fetch-4096 files --fetch 4096
 replay kafka kafka
 replay kafka-workers-2 kafka --workers 2
-json "$work/files.json" '"joined: %d impressions, %d clicks, %d purchases" % tuple(d["topics"][t]["joined"] for t in ("impression", "click", "purchase"))'
+json "$work/files.json" '"joined: " + ", ".join("%d %ss" % (t["joined"], n) for n, t in d["topics"].items())'
 for pair in impression:75837 click:12925 purchase:843; do
   [ "$(json "$work/files.json" "d['topics']['${pair%:*}']['joined']")" = "${pair#*:}" ] || fail "not ${pair#*:} joined"
 done

@@ -20,7 +20,7 @@ def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     directory, bootstrap = sys.argv[1:]
-  
+
     producer = confluent_kafka.Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True,
                                          "queue.buffering.max.messages": 1000000})
     failed = []
