@@ -15,7 +15,7 @@
 #include "base/hash.h"
 #include "trainer/gather.h"
 
-enum { MODEL_RATE_MAX = 1024 }; // what trainer_network_finite's bound allows for
+static const double MODEL_RATE_MAX = 1024; // what trainer_network_finite's bound allows for
 
 // Buffers of one thread that scores, over the weights of a model.
 struct trainer_scorer {
@@ -78,11 +78,11 @@ static int model_check_training(const struct trainer_model_config *config, struc
                               (double)config->loss.keep_negatives);
     }
     if (!(config->rate_dense >= 0 && config->rate_dense <= MODEL_RATE_MAX)) {
-        return base_error_set(error, BASE_EINVAL, "the dense rate %g is not in 0..%d", config->rate_dense,
+        return base_error_set(error, BASE_EINVAL, "the dense rate %g is not in 0..%g", config->rate_dense,
                               MODEL_RATE_MAX);
     }
     if (!(config->rate_sparse >= 0 && config->rate_sparse <= MODEL_RATE_MAX)) {
-        return base_error_set(error, BASE_EINVAL, "the sparse rate %g is not in 0..%d", config->rate_sparse,
+        return base_error_set(error, BASE_EINVAL, "the sparse rate %g is not in 0..%g", config->rate_sparse,
                               MODEL_RATE_MAX);
     }
     return 0;
