@@ -192,6 +192,11 @@ static int replay_run(const struct daemon_config *config, const struct replay_op
     struct daemon_pipeline_state state;
     daemon_pipeline_state(pipeline, &state);
     replay_print(config, pipeline, &state, begin, end);
+    if (state.outbox.error.code != BASE_OK) { // Redis did not take the end in time
+        error = state.outbox.error;
+        base_error_prefix(&error, "the last state is not published");
+        goto out;
+    }
     status = 0;
 
 out:

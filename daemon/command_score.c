@@ -32,7 +32,7 @@ struct score {
     struct daemon_target target;
     const char *json, *avro, *id, *time;
     struct publisher_reader *reader;
-    struct base_buffer columns;
+    struct base_buffer columns, text; // of a JSON line: what is scored, the id
 };
 
 static int usage(FILE *out, int status)
@@ -60,8 +60,8 @@ static int score_print(struct score *score, struct base_span columns, struct bas
                                         (double)conditional[task], "product", (double)products[task]));
     }
     json_t *line = json_object();
-    json_object_set_new(line, "impression_id",
-                        id.data ? json_stringn((const char *)id.data, id.size) : json_null());
+    json_t *name = id.data ? json_stringn((const char *)id.data, id.size) : NULL; // NULL too: not UTF-8
+    json_object_set_new(line, "impression_id", name ? name : json_null());
     json_object_set_new(line, "version", json_string(text));
     json_object_set_new(line, "tasks", tasks);
     json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
@@ -70,20 +70,25 @@ static int score_print(struct score *score, struct base_span columns, struct bas
     return 0;
 }
 
-// The id of a JSON impression if it is a string; borrowed from `record`.
-static struct base_span score_json_id(const json_t *record, const char *path)
+// Scores one line of JSON; an id that is no string is null.
+static int score_line(struct score *score, const char *line, size_t size, struct base_error *error)
 {
-    const json_t *id = json_object_get(record, path);
-    return json_is_string(id) ? base_span_make(json_string_value(id), json_string_length(id))
-                              : (struct base_span){0};
+    if (daemon_jsonline_columns(line, size, publisher_reader_descriptor(score->reader), &score->columns,
+                                error)) {
+        return -1;
+    }
+    bool named = daemon_jsonline_string(line, size, score->id, &score->text);
+    struct base_span id = named ? base_buffer_span(&score->text) : (struct base_span){0};
+    return score_print(score, base_buffer_span(&score->columns), id, error);
 }
 
 static int score_json(struct score *score, struct base_error *error)
 {
     bool standard = !score->json || strcmp(score->json, "-") == 0;
+    const char *name = standard ? "standard input" : score->json;
     FILE *file = standard ? stdin : fopen(score->json, "r");
     if (!file) {
-        return base_error_set_errno(error, BASE_EIO, errno, "%s", score->json);
+        return base_error_set_errno(error, BASE_EIO, errno, "%s", name);
     }
     char *line = NULL;
     size_t capacity = 0;
@@ -93,16 +98,13 @@ static int score_json(struct score *score, struct base_error *error)
         if (size <= 1) {
             continue;
         }
-        status = daemon_jsonline_columns(line, (size_t)size, publisher_reader_descriptor(score->reader),
-                                         &score->columns, error);
+        status = score_line(score, line, (size_t)size, error);
         if (status) {
-            base_error_prefix(error, "%s:%" PRIu64, standard ? "standard input" : score->json, number);
-            break;
+            base_error_prefix(error, "%s:%" PRIu64, name, number);
         }
-        json_t *record = json_loadb(line, (size_t)size, 0, NULL);
-        status =
-            score_print(score, base_buffer_span(&score->columns), score_json_id(record, score->id), error);
-        json_decref(record);
+    }
+    if (status == 0 && ferror(file)) {
+        status = base_error_set_errno(error, BASE_EIO, errno, "%s", name);
     }
     free(line);
     if (!standard) {
@@ -258,6 +260,7 @@ int daemon_command_score(int argc, char **argv)
     }
     publisher_reader_free(score.reader);
     base_buffer_free(&score.columns);
+    base_buffer_free(&score.text);
     daemon_target_clear(&score.target);
     return status;
 }

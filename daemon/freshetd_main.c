@@ -126,9 +126,6 @@ static void show_status(struct freshetd *freshetd, const struct daemon_pipeline_
 {
     struct daemon_status_times times = {base_clock_monotonic_ns(&base_clock_system),
                                         base_clock_wall_ms(&base_clock_system)};
-    if (times.monotonic_ns - freshetd->shown_times.monotonic_ns < (int64_t)STATUS_MS * 1000000) {
-        return;
-    }
     char *text = daemon_status_text(freshetd->config, &freshetd->shown, freshetd->shown_times, state, times);
     struct base_error error = {0};
     if (daemon_status_write(freshetd->config->state_dir, text, &error)) {
@@ -158,7 +155,9 @@ static void loop(struct freshetd *freshetd)
         int64_t now = base_clock_monotonic_ns(&base_clock_system);
         become_ready(freshetd, &state);
         pet_watchdog(freshetd, &state, now);
-        show_status(freshetd, &state);
+        if (now - freshetd->shown_times.monotonic_ns >= (int64_t)STATUS_MS * 1000000) {
+            show_status(freshetd, &state);
+        }
         log_publications(freshetd, &state.outbox);
         if (now - freshetd->reported_ns >= (int64_t)REPORT_MS * 1000000) {
             freshetd->reported_ns = now;
@@ -200,6 +199,7 @@ static int run(struct freshetd *freshetd)
     base_log_write(freshetd->log, BASE_LOG_INFO, "starting",
                    BASE_LOG_FIELDS(base_log_string("version", FRESHET_VERSION), base_log_string("blas", blas),
                                    base_log_string("model", freshetd->config->model.name)));
+    freshetd->shown_times.monotonic_ns = base_clock_monotonic_ns(&base_clock_system); // rates begin here
     if (build(freshetd, &error)) {
         base_log_error(freshetd->log, BASE_LOG_ERROR, "cannot start", &error);
         return 1;
@@ -213,7 +213,6 @@ static int run(struct freshetd *freshetd)
     int status = daemon_pipeline_join(freshetd->pipeline, &error);
     struct daemon_pipeline_state state;
     daemon_pipeline_state(freshetd->pipeline, &state);
-    freshetd->shown_times.monotonic_ns = 0; // the last state is shown whatever the time
     show_status(freshetd, &state);
     log_publications(freshetd, &state.outbox);
     log_progress(freshetd, &state);

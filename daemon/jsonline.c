@@ -119,3 +119,16 @@ int daemon_jsonline_columns(const char *line, size_t size, const struct trainer_
     json_decref(record);
     return status;
 }
+
+bool daemon_jsonline_string(const char *line, size_t size, const char *path, struct base_buffer *text)
+{
+    base_buffer_clear(text);
+    json_t *record = json_loadb(line, size, 0, NULL);
+    const json_t *value = record ? jsonline_find(record, path) : NULL;
+    bool found = json_is_string(value);
+    if (found) {
+        base_buffer_append(text, json_string_value(value), json_string_length(value));
+    }
+    json_decref(record);
+    return found;
+}

@@ -16,4 +16,7 @@
 int daemon_jsonline_columns(const char *line, size_t size, const struct trainer_descriptor *descriptor,
                             struct base_buffer *columns, struct base_error *error);
 
+// Puts the string at `path` of a line into `text` (cleared first); false: there is none.
+bool daemon_jsonline_string(const char *line, size_t size, const char *path, struct base_buffer *text);
+
 #endif

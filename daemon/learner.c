@@ -223,7 +223,9 @@ static void learner_publish_last(struct daemon_learner *learner)
         learner_settle(learner, LEARNER_IDLE_MS);
         bool full;
         bool idle = daemon_outbox_ready(learner->config.outbox, INT64_MAX, &full);
-        if (state.failed || (idle && (!learner_has_news(learner) || learner->tick <= state.head_tick))) {
+        bool nothing = !state.connected && !learner_has_news(learner); // nor can anything be out
+        if (state.failed || nothing ||
+            (idle && (!learner_has_news(learner) || learner->tick <= state.head_tick))) {
             break;
         }
         if (!idle) {
@@ -261,6 +263,9 @@ static void *learner_thread(void *context)
             learner->shown_ns = now;
             learner_show(learner, false);
         }
+    }
+    if (learner->predictions && learner->error.code == BASE_OK && fflush(learner->predictions) != 0) {
+        base_error_set_errno(&learner->error, BASE_EIO, errno, "%s", learner->config.predictions);
     }
     if (learner->error.code != BASE_OK) {
         daemon_feed_abandon(learner->config.feed);

@@ -80,6 +80,7 @@ static void outbox_connect(struct daemon_outbox *outbox)
             publisher_head(outbox->publisher, &head, &outbox->state.head_tick);
             outbox->wants_full = publisher_wants_full(outbox->publisher);
             outbox->state.error = (struct base_error){0};
+            pthread_cond_broadcast(&outbox->changed);
         } else {
             outbox_note_error(outbox, &error);
             pause_ms = outbox_pause(outbox, pause_ms);
@@ -193,6 +194,12 @@ void daemon_outbox_free(struct daemon_outbox *outbox)
     free(outbox);
 }
 
+// True if waiting makes sense: a snapshot is out, or the first connection is still being tried.
+static bool outbox_busy(const struct daemon_outbox *outbox)
+{
+    return outbox->out || (!outbox->state.connected && !outbox->state.failed);
+}
+
 static bool outbox_idle(const struct daemon_outbox *outbox)
 {
     return outbox->state.connected && !outbox->state.failed && !outbox->out && !outbox->back;
@@ -225,7 +232,7 @@ struct trainer_snapshot *daemon_outbox_collect(struct daemon_outbox *outbox, int
 {
     struct timespec deadline = outbox_deadline(timeout_ms);
     pthread_mutex_lock(&outbox->lock);
-    while (!outbox->back && outbox->out && timeout_ms > 0 && outbox_wait(outbox, &deadline)) {
+    while (!outbox->back && outbox_busy(outbox) && timeout_ms > 0 && outbox_wait(outbox, &deadline)) {
     }
     struct trainer_snapshot *snapshot = outbox->back;
     if (snapshot) {

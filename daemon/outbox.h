@@ -34,7 +34,8 @@ bool daemon_outbox_offer(struct daemon_outbox *outbox, struct trainer_snapshot *
 // True if a snapshot of `tick` would be taken now; *full says whether it has to be a base. False too while
 // `tick` has not passed the tick of the version that Redis had at the start: readers never go back in time.
 bool daemon_outbox_ready(struct daemon_outbox *outbox, int64_t tick, bool *full);
-// The snapshot that came back, or NULL; *published says what became of it. Waits up to timeout_ms.
+// The snapshot that came back, or NULL; *published says what became of it. Waits up to timeout_ms for one
+// that is out, or for the first connection.
 struct trainer_snapshot *daemon_outbox_collect(struct daemon_outbox *outbox, int timeout_ms, bool *published);
 
 void daemon_outbox_state(struct daemon_outbox *outbox, struct daemon_outbox_state *state);

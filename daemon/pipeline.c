@@ -86,7 +86,7 @@ static void *pipeline_thread(void *context)
     int64_t shown = 0;
     bool failed = false;
     while (!failed && !atomic_load(&pipeline->stop) && !consumer_ingest_done(pipeline->ingest)) {
-        // A retriable error is a peer that is away: the source heals itself, and the status shows it.
+        // A retriable error is a peer that is away: the source heals itself, and the lag shows it.
         int status = consumer_ingest_step(pipeline->ingest, PIPELINE_STEP_MS, &sink, &error);
         failed = status != 0 && !error.retriable;
         pthread_mutex_lock(&pipeline->lock);

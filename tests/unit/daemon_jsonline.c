@@ -72,3 +72,17 @@ Test(daemon_jsonline, refuses_what_it_cannot_read)
     cr_assert_str_eq(error.text, "categorical.brand: neither string, integer nor boolean");
     base_buffer_free(&bytes);
 }
+
+Test(daemon_jsonline, finds_a_string_at_a_path)
+{
+    static const char line[] = "{\"id\": \"a\", \"meta\": {\"id\": \"b\", \"n\": 1}}";
+    struct base_buffer text = {0};
+    cr_assert(daemon_jsonline_string(line, strlen(line), "meta.id", &text));
+    cr_assert(text.size == 1 && memcmp(text.data, "b", 1) == 0);
+    cr_assert(daemon_jsonline_string(line, strlen(line), "id", &text));
+    cr_assert(text.size == 1 && memcmp(text.data, "a", 1) == 0);
+    cr_assert_not(daemon_jsonline_string(line, strlen(line), "meta.n", &text));
+    cr_assert_not(daemon_jsonline_string(line, strlen(line), "none", &text));
+    cr_assert_not(daemon_jsonline_string("{", 1, "id", &text));
+    base_buffer_free(&text);
+}

@@ -26,6 +26,7 @@ struct world {
     struct daemon_learner *learner;
     char *descriptor;
     char directory[SUPPORT_DIRECTORY_MAX];
+    const char *predictions;
     uint64_t sequence;
 };
 
@@ -80,6 +81,7 @@ static void world_start(struct world *world, const char *socket)
         .tick_ms = TICK_MS,
         .publish_interval_ms = 20,
         .state_dir = world->directory,
+        .predictions = world->predictions,
         .clock = &base_clock_system,
     };
     world->learner = daemon_learner_new(&config, &error);
@@ -301,5 +303,52 @@ Test(daemon_learner, a_state_directory_that_cannot_be_written_is_an_error)
     daemon_learner_state(world.learner, &state);
     cr_assert_eq(state.error.code, BASE_EIO);
     cr_assert(strstr(state.error.text, world.directory), "%s", state.error.text);
+    world_stop(&world);
+}
+
+Test(daemon_learner, predictions_that_do_not_fit_on_the_disk_are_an_error)
+{
+    struct world world = {.predictions = "/dev/full"};
+    world_start(&world, NULL);
+    world_tick(&world, 1, BATCH, false); // few enough to wait in a buffer until the end
+    world_drain(&world);
+    struct daemon_learner_state state;
+    daemon_learner_state(world.learner, &state);
+    cr_assert_eq(state.error.code, BASE_EIO);
+    cr_assert(strstr(state.error.text, "/dev/full"), "%s", state.error.text);
+    world_stop(&world);
+}
+
+static double seconds_now(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+Test(daemon_learner, the_end_waits_for_redis_only_with_something_to_publish)
+{
+    struct world world = {0};
+    world_start(&world, "/nowhere/redis.sock");
+    double begin = seconds_now(CLOCK_MONOTONIC);
+    world_drain(&world);
+    cr_assert_lt(seconds_now(CLOCK_MONOTONIC) - begin, 3);
+    struct daemon_learner_state state;
+    daemon_learner_state(world.learner, &state);
+    cr_assert_eq(state.error.code, BASE_OK);
+    world_stop(&world);
+}
+
+Test(daemon_learner, waiting_for_the_first_connection_takes_no_processor_time)
+{
+    struct world world = {0};
+    world_start(&world, "/nowhere/redis.sock");
+    world_tick(&world, 1, BATCH, false);
+    double wall = seconds_now(CLOCK_MONOTONIC), used = seconds_now(CLOCK_PROCESS_CPUTIME_ID);
+    world_drain(&world);
+    wall = seconds_now(CLOCK_MONOTONIC) - wall;
+    used = seconds_now(CLOCK_PROCESS_CPUTIME_ID) - used;
+    cr_assert(wall > 5 && wall < 15, "%g s", wall);
+    cr_assert_lt(used, wall / 5, "%g s of %g s", used, wall);
     world_stop(&world);
 }
