@@ -223,6 +223,12 @@ Test(consumer_kafka, topics_must_fit_each_other)
 
 Test(consumer_kafka, a_topic_that_is_not_there)
 {
+    if (rd_kafka_version() >= 0x02080000) {
+        // Seen with 2.8.0: an error that its mock cluster is told to give for a topic ends the client in its
+        // own thread. A real broker's answer does not: tests/integration/kafka_source.sh asks one on every
+        // Debian.
+        cr_skip_test("the mock cluster of librdkafka %s crashes", rd_kafka_version_str());
+    }
     struct cluster cluster;
     cluster_begin(&cluster, 1);
     rd_kafka_mock_topic_set_error(cluster.mock, "gone", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
