@@ -1,7 +1,7 @@
 // freshetd: the daemon. main = parse, configure, block signals, build, start, READY, loop, STOPPING.
 //
-// Exit status: 0 asked to stop; 1 a part failed (the last log line says which); 78 (EX_CONFIG) the
-// configuration is wrong, which the service manager does not retry.
+// Exit status: 0 asked to stop, or files learned to their end and published; 1 a part failed (the last log
+// line says which); 78 (EX_CONFIG) the configuration is wrong, which the service manager does not retry.
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -140,15 +140,15 @@ static void show_status(struct freshetd *freshetd, const struct daemon_pipeline_
     freshetd->shown_times = times;
 }
 
-// Runs until a signal or until a part has ended.
-static void loop(struct freshetd *freshetd)
+// Runs until a signal (true) or until all that there is to learn is learned and published, or a part failed.
+static bool loop(struct freshetd *freshetd)
 {
     for (;;) {
         int signal = daemon_signals_wait(freshetd->signals, LOOP_MS);
         if (daemon_signals_ends(signal)) {
             base_log_write(freshetd->log, BASE_LOG_INFO, "asked to stop",
                            BASE_LOG_FIELDS(base_log_string("signal", strsignal(signal))));
-            return;
+            return true;
         }
         struct daemon_pipeline_state state;
         daemon_pipeline_state(freshetd->pipeline, &state);
@@ -163,8 +163,9 @@ static void loop(struct freshetd *freshetd)
             freshetd->reported_ns = now;
             log_progress(freshetd, &state);
         }
-        if (state.ended || state.learner.ended || state.outbox.failed) {
-            return;
+        // The learner ends after ingest has, whatever ended that.
+        if (state.learner.ended || state.outbox.failed) {
+            return false;
         }
     }
 }
@@ -204,7 +205,7 @@ static int run(struct freshetd *freshetd)
         base_log_error(freshetd->log, BASE_LOG_ERROR, "cannot start", &error);
         return 1;
     }
-    loop(freshetd);
+    bool asked = loop(freshetd);
 
     struct base_error ignored = {0};
     daemon_notify_stopping(freshetd->notify, "draining", &ignored);
@@ -216,6 +217,11 @@ static int run(struct freshetd *freshetd)
     show_status(freshetd, &state);
     log_publications(freshetd, &state.outbox);
     log_progress(freshetd, &state);
+    if (status == 0 && !asked && state.outbox.error.code != BASE_OK) {
+        status = -1;
+        error = state.outbox.error;
+        base_error_prefix(&error, "the last state is not published");
+    }
     if (status) {
         base_log_error(freshetd->log, BASE_LOG_ERROR, "stopped by an error", &error);
         return 1;
