@@ -123,9 +123,16 @@ static int replay_parse(int argc, char **argv, struct replay_options *options)
     return 0;
 }
 
-// One line that overwrites itself on a terminal: share done, rates, time left.
-static void replay_progress(const struct daemon_pipeline_state *state, double seconds)
+// One line that overwrites itself on a terminal: rates, and of Kafka, whose end is known, share done and time
+// left.
+static void replay_progress(const struct daemon_pipeline_state *state, double seconds, bool end_known)
 {
+    if (!end_known) {
+        fprintf(stderr, "\r%" PRIu64 " events  %.0f events/s  %.0f samples/s   ", state->ingest.events,
+                (double)state->ingest.events / seconds, (double)state->learner.samples / seconds);
+        fflush(stderr);
+        return;
+    }
     uint64_t all = state->ingest.read + state->ingest.lag;
     double share = all ? (double)state->ingest.read / (double)all : 0;
     char bar[REPLAY_BAR + 1];
@@ -139,7 +146,8 @@ static void replay_progress(const struct daemon_pipeline_state *state, double se
     fflush(stderr);
 }
 
-static void replay_wait(struct daemon_pipeline *pipeline, const struct replay_options *options, int64_t begin)
+static void replay_wait(struct daemon_pipeline *pipeline, const struct replay_options *options,
+                        bool end_known, int64_t begin)
 {
     bool show = !options->quiet && isatty(STDERR_FILENO);
     struct daemon_pipeline_state state;
@@ -148,7 +156,8 @@ static void replay_wait(struct daemon_pipeline *pipeline, const struct replay_op
         nanosleep(&nap, NULL);
         daemon_pipeline_state(pipeline, &state);
         if (show) {
-            replay_progress(&state, (double)(base_clock_monotonic_ns(&base_clock_system) - begin) / 1e9);
+            replay_progress(&state, (double)(base_clock_monotonic_ns(&base_clock_system) - begin) / 1e9,
+                            end_known);
         }
     } while (!state.learner.ended);
     if (show) {
@@ -183,7 +192,7 @@ static int replay_run(const struct daemon_config *config, const struct replay_op
     if (!pipeline || daemon_pipeline_start(pipeline, &error)) {
         goto out;
     }
-    replay_wait(pipeline, options, begin.monotonic_ns);
+    replay_wait(pipeline, options, config->source.kind == DAEMON_SOURCE_KAFKA, begin.monotonic_ns);
     if (daemon_pipeline_join(pipeline, &error)) {
         goto out;
     }

@@ -1,0 +1,286 @@
+// Tests of the whole pipeline over files of the simulated marketplace: the same weights however it is read
+// and trained, its end in the middle, its errors, and what arrives in Redis.
+#include "daemon/pipeline.h"
+
+#include <avro.h>
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/produce.h"
+#include "daemon/scratch.h"
+#include "publisher/reader.h"
+#include "support_redis.h"
+
+enum { LANES = 2, PATH_BYTES = 512, MINUTE_MS = 60000 };
+
+static const char *const topics[DAEMON_MARKET_RANKS] = {"impressions", "clicks", "purchases"};
+
+struct world {
+    char directory[DAEMON_SCRATCH_MAX];
+    struct daemon_config *config;
+    uint64_t records;
+};
+
+static void world_produce(struct world *world, uint64_t impressions)
+{
+    char files[PATH_BYTES];
+    snprintf(files, sizeof files, "%s/files", world->directory);
+    struct daemon_market_config market = daemon_market_defaults;
+    market.impressions = impressions;
+    market.lanes = LANES;
+    market.rate = 20;
+    market.users = 300;
+    market.items = 100;
+    market.ctr = market.cvr = .3;
+    market.delay_scale = .02;
+    market.click_window_ms = MINUTE_MS;
+    market.purchase_window_ms = 2 * MINUTE_MS;
+    struct base_error error = {0};
+    struct daemon_produce_sink *sink = daemon_produce_files_new(files, topics, LANES, 1, &error);
+    struct daemon_market *walk = daemon_market_new(&market, &error);
+    cr_assert(sink && walk, "%s", error.text);
+    struct daemon_produce_record record = {0};
+    struct daemon_market_event event;
+    const struct daemon_market_impression *impression;
+    for (; daemon_market_next(walk, &event, &impression); world->records++) {
+        daemon_produce_encode(1, &event, impression, &record);
+        cr_assert_eq(sink->operations->put(sink, &record, &error), 0, "%s", error.text);
+    }
+    cr_assert_eq(sink->operations->finish(sink, &error), 0, "%s", error.text);
+    sink->operations->free(sink);
+    daemon_produce_record_free(&record);
+    daemon_market_free(walk);
+}
+
+static void world_open(struct world *world, uint64_t impressions, const char *socket)
+{
+    struct base_error error = {0};
+    cr_assert_eq(daemon_scratch_make("pipeline", world->directory, &error), 0, "%s", error.text);
+    world_produce(world, impressions);
+    char text[4096];
+    snprintf(text, sizeof text,
+             "state_dir: %s/state\n"
+             "source: {kind: files, path: %s/files}\n"
+             "model:\n"
+             "  name: test\n"
+             "  levels: [{experts: [16], per_task: 1, shared: 1}]\n"
+             "  towers: [16]\n"
+             "  batch: 64\n"
+             "impression: {topic: impressions, framing: bare}\n"
+             "actions:\n"
+             "  - {name: click, topic: clicks, framing: bare, wait: 30s, window: 1m}\n"
+             "  - {name: purchase, topic: purchases, framing: bare, wait: 1m, window: 2m}\n"
+             "slots:\n"
+             "  - {name: user, path: categorical.user, dimension: 16}\n"
+             "  - {name: item, path: categorical.item, dimension: 16}\n"
+             "publish: {interval: 100ms}\n"
+             "redis: {socket: '%s', timeout: 2s}\n",
+             world->directory, world->directory, socket);
+    struct base_config_problems problems = {0};
+    world->config = daemon_config_load_text("pipeline.yaml", base_span_string(text), &problems);
+    cr_assert(world->config, "%s", problems.count ? problems.item[0].text : "");
+}
+
+static void world_close(struct world *world)
+{
+    struct base_error error = {0};
+    daemon_config_free(world->config);
+    cr_assert_eq(daemon_scratch_remove(world->directory, &error), 0, "%s", error.text);
+}
+
+static struct daemon_pipeline *pipeline_make(const struct world *world,
+                                             const struct daemon_pipeline_options *options)
+{
+    struct base_error error = {0};
+    struct daemon_pipeline *pipeline = daemon_pipeline_new(world->config, options, &error);
+    cr_assert(pipeline && daemon_pipeline_start(pipeline, &error) == 0, "%s", error.text);
+    return pipeline;
+}
+
+// A whole run; the weights' hash.
+static uint64_t pipeline_run(const struct world *world, const struct daemon_pipeline_options *options,
+                             struct daemon_pipeline_state *state)
+{
+    struct base_error error = {0};
+    struct daemon_pipeline *pipeline = pipeline_make(world, options);
+    cr_assert_eq(daemon_pipeline_join(pipeline, &error), 0, "%s", error.text);
+    daemon_pipeline_state(pipeline, state);
+    cr_assert(state->ended && state->learner.ended);
+    uint64_t hash = daemon_pipeline_hash(pipeline);
+    daemon_pipeline_free(pipeline);
+    return hash;
+}
+
+static void expect_records(const char *path, uint64_t expected)
+{
+    avro_file_reader_t reader;
+    cr_assert_eq(avro_file_reader(path, &reader), 0, "%s", avro_strerror());
+    avro_schema_t schema = avro_file_reader_get_writer_schema(reader);
+    avro_value_iface_t *class = avro_generic_class_from_schema(schema);
+    avro_value_t value;
+    avro_generic_value_new(class, &value);
+    uint64_t count = 0;
+    while (avro_file_reader_read_value(reader, &value) == 0) {
+        count++;
+        avro_value_reset(&value);
+    }
+    cr_assert_eq(count, expected, "%lu records", (unsigned long)count);
+    avro_value_decref(&value);
+    avro_value_iface_decref(class);
+    avro_schema_decref(schema);
+    avro_file_reader_close(reader);
+}
+
+Test(daemon_pipeline, the_same_weights_however_it_is_read_and_trained)
+{
+    struct world world = {0};
+    world_open(&world, 3000, "/nowhere/redis.sock");
+    char samples[PATH_BYTES];
+    snprintf(samples, sizeof samples, "%s/samples.avro", world.directory);
+    const struct daemon_pipeline_options rows[] = {
+        {.workers = 1, .samples = samples},
+        {.workers = 2},
+        {.workers = 1, .fetch = 1},
+        {.workers = 2, .fetch = 1000},
+    };
+    uint64_t first = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct daemon_pipeline_options options = rows[i];
+        options.bounded = options.finish = true;
+        struct daemon_pipeline_state state;
+        uint64_t hash = pipeline_run(&world, &options, &state);
+        first = i == 0 ? hash : first;
+        cr_assert_eq(hash, first, "row %zu", i);
+        cr_assert_eq(state.ingest.events, world.records);
+        cr_assert_eq(state.ingest.lag, 0);
+        cr_assert_gt(state.learner.samples, 3000);
+        cr_assert_eq(state.outbox.publications, 0);
+        if (i == 0) {
+            expect_records(samples, state.ingest.samples);
+        }
+    }
+    world_close(&world);
+}
+
+Test(daemon_pipeline, a_reader_has_what_was_learned)
+{
+    struct support_redis *redis = support_redis_start(NULL);
+    struct world world = {0};
+    world_open(&world, 3000, support_redis_socket(redis));
+    struct daemon_pipeline_state state;
+    const struct daemon_pipeline_options options = {.bounded = true, .finish = true, .publish = true};
+    uint64_t hash = pipeline_run(&world, &options, &state);
+    cr_assert_gt(state.outbox.publications, 0);
+    cr_assert_eq(state.outbox.last_tick, state.learner.tick);
+    const struct publisher_reader_config config = {
+        .redis = {.socket = support_redis_socket(redis), .timeout_ms = 2000}, .model = "test"};
+    struct base_error error = {0};
+    bool changed;
+    struct publisher_reader *reader = publisher_reader_new(&config, &error);
+    cr_assert(reader && publisher_reader_follow(reader, 0, &changed, &error) == 0, "%s", error.text);
+    cr_assert_eq(publisher_reader_hash(reader), hash);
+    cr_assert_eq(publisher_reader_tick(reader), state.learner.tick);
+    publisher_reader_free(reader);
+    world_close(&world);
+    support_redis_stop(redis);
+}
+
+// The feed is full by then: what ingest waits with has to get through.
+Test(daemon_pipeline, stops_in_the_middle)
+{
+    struct world world = {0};
+    world_open(&world, 50000, "/nowhere/redis.sock");
+    const struct daemon_pipeline_options options = {.bounded = true, .finish = true};
+    struct daemon_pipeline *pipeline = pipeline_make(&world, &options);
+    struct daemon_pipeline_state state;
+    do {
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+        daemon_pipeline_state(pipeline, &state);
+    } while (state.beats == 0);
+    daemon_pipeline_stop(pipeline);
+    struct base_error error = {0};
+    cr_assert_eq(daemon_pipeline_join(pipeline, &error), 0, "%s", error.text);
+    daemon_pipeline_state(pipeline, &state);
+    cr_assert(state.ended && state.learner.ended);
+    cr_assert(state.ingest.events > 0 && state.ingest.events < world.records);
+    cr_assert_gt(state.learner.samples, 0);
+    daemon_pipeline_free(pipeline);
+
+    // Freed while it runs, without a stop or a join.
+    daemon_pipeline_free(pipeline_make(&world, &options));
+    world_close(&world);
+}
+
+Test(daemon_pipeline, a_corrupt_file_ends_it_and_is_named)
+{
+    struct world world = {0};
+    world_open(&world, 20000, "/nowhere/redis.sock");
+    char path[PATH_BYTES];
+    snprintf(path, sizeof path, "%s/files/impressions/1.avro", world.directory);
+    int fd = open(path, O_RDWR);
+    cr_assert_geq(fd, 0);
+    off_t size = lseek(fd, 0, SEEK_END);
+    static const char noise[4096];
+    cr_assert_eq(pwrite(fd, noise, sizeof noise, size / 2), (ssize_t)sizeof noise);
+    close(fd);
+    const struct daemon_pipeline_options options = {.bounded = true, .finish = true};
+    struct daemon_pipeline *pipeline = pipeline_make(&world, &options);
+    struct base_error error = {0};
+    cr_assert_eq(daemon_pipeline_join(pipeline, &error), -1);
+    cr_assert_eq(error.code, BASE_EFORMAT);
+    cr_assert(strstr(error.text, "impressions/1.avro"), "%s", error.text);
+    struct daemon_pipeline_state state;
+    daemon_pipeline_state(pipeline, &state);
+    cr_assert(state.ended && state.learner.ended);
+    cr_assert(state.ingest.events < world.records);
+    daemon_pipeline_free(pipeline);
+    world_close(&world);
+}
+
+// A learner that cannot go on ends ingest too, which by then waits for room in the feed.
+Test(daemon_pipeline, an_error_of_the_learner_ends_it_all)
+{
+    struct world world = {0};
+    world_open(&world, 20000, "/nowhere/redis.sock");
+    const struct daemon_pipeline_options options = {
+        .bounded = true, .finish = true, .predictions = "/dev/full"};
+    struct daemon_pipeline *pipeline = pipeline_make(&world, &options);
+    struct base_error error = {0};
+    cr_assert_eq(daemon_pipeline_join(pipeline, &error), -1);
+    cr_assert_eq(error.code, BASE_EIO);
+    cr_assert(strstr(error.text, "/dev/full"), "the learner's error, not the closed feed: %s", error.text);
+    struct daemon_pipeline_state state;
+    daemon_pipeline_state(pipeline, &state);
+    cr_assert(state.ingest.events < world.records);
+    daemon_pipeline_free(pipeline);
+    world_close(&world);
+}
+
+Test(daemon_pipeline, what_cannot_be_made_is_named)
+{
+    struct world world = {0};
+    world_open(&world, 100, "/nowhere/redis.sock");
+    struct base_error error = {0};
+    struct daemon_pipeline_options options = {.bounded = true, .state_dir = "/nowhere/at/all"};
+    cr_assert_null(daemon_pipeline_new(world.config, &options, &error));
+    cr_assert_eq(error.code, BASE_EIO);
+    cr_assert(strstr(error.text, "/nowhere/at/all"), "%s", error.text);
+
+    options = (struct daemon_pipeline_options){.bounded = true, .samples = "/nowhere/samples.avro"};
+    cr_assert_null(daemon_pipeline_new(world.config, &options, &error));
+    cr_assert_eq(error.code, BASE_EIO);
+    cr_assert(strstr(error.text, "/nowhere/samples.avro"), "%s", error.text);
+
+    options = (struct daemon_pipeline_options){.bounded = true, .predictions = "/nowhere/predictions"};
+    struct daemon_pipeline *pipeline = daemon_pipeline_new(world.config, &options, &error);
+    cr_assert(pipeline, "%s", error.text);
+    cr_assert_eq(daemon_pipeline_start(pipeline, &error), -1);
+    cr_assert(strstr(error.text, "/nowhere/predictions"), "%s", error.text);
+    daemon_pipeline_free(pipeline);
+    world_close(&world);
+}
