@@ -1,0 +1,258 @@
+// freshet score against a real Redis: JSON lines and an Avro container get the same answers, the reader's
+// own; errors name the file and the line.
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "daemon/command.h"
+#include "daemon/produce_container.h"
+#include "publisher/reader.h"
+#include "support_directory.h"
+#include "support_redis.h"
+
+enum { TEXT_SIZE = 1 << 14, ARGUMENTS_MAX = 16, PATH_BYTES = SUPPORT_DIRECTORY_MAX + 32 };
+
+struct outcome {
+    int status;
+    char out[TEXT_SIZE], err[TEXT_SIZE];
+};
+
+struct world {
+    struct support_redis *redis;
+    char directory[SUPPORT_DIRECTORY_MAX];
+    struct outcome outcome;
+};
+
+static const char *const slot_names[] = {"item"};
+static const char *const slot_paths[] = {"shown.item"};
+static const struct trainer_descriptor_columns columns = {slot_names, slot_paths, NULL, NULL};
+
+// Publishes an untrained model: its network's first weights are random, so that items differ.
+static void model_publish(const char *socket)
+{
+    struct trainer_slot_config slot = {.row = {.name = "item", .dimension = 16, .admission = 1}};
+    const struct trainer_model_config config = {
+        .features = {.layout = {.categorical = 1}, .slots = 1, .slot = &slot},
+        .network = {.levels = 1,
+                    .level = {{.widths = {16}, .layers = 1, .per_task = 1, .shared = 1}},
+                    .tower_widths = {16},
+                    .tower_layers = 1,
+                    .batch = 8},
+        .loss = {.tasks = 2, .stages = 2, .task_weight = {1, 1}, .keep_negatives = 1},
+        .task_names = {"click", "purchase"},
+        .rate_dense = 0.1,
+        .rate_sparse = 1,
+        .rows_max = 1000,
+        .workers = 1,
+    };
+    struct base_error error = {0};
+    struct trainer_model *model = trainer_model_new(&config, true, &error);
+    cr_assert(model, "%s", error.text);
+    char *descriptor = trainer_descriptor_write(trainer_model_config(model), &columns);
+    const struct publisher_config config_publisher = {
+        .redis = {.socket = socket, .timeout_ms = 2000},
+        .model = "test",
+        .descriptor = descriptor,
+        .garbage_ttl_s = 60,
+        .base_ratio = 10,
+    };
+    struct publisher *publisher = publisher_new(&config_publisher, &error);
+    cr_assert(publisher && publisher_start(publisher, 0, &error) == 0, "%s", error.text);
+    struct trainer_snapshot *snapshot = trainer_model_snapshot(model, 1, true);
+    struct publisher_result result;
+    cr_assert_eq(publisher_publish(publisher, snapshot, NULL, &result, &error), 0, "%s", error.text);
+    trainer_model_settle(model, snapshot, true);
+    trainer_snapshot_free(snapshot);
+    publisher_free(publisher);
+    trainer_model_free(model);
+    free(descriptor);
+}
+
+static void world_open(struct world *world, bool published)
+{
+    support_directory_make(world->directory);
+    world->redis = support_redis_start(NULL);
+    if (published) {
+        model_publish(support_redis_socket(world->redis));
+    }
+}
+
+static void world_close(struct world *world)
+{
+    support_redis_stop(world->redis);
+    support_directory_remove(world->directory);
+}
+
+static void read_back(FILE *file, char *text)
+{
+    rewind(file);
+    text[fread(text, 1, TEXT_SIZE - 1, file)] = '\0';
+    fclose(file);
+}
+
+// Runs `freshet score --socket ... --model test OPTION FILE [--id PATH]`; the outcome is the world's.
+static const struct outcome *run(struct world *world, const char *option, const char *path, const char *id)
+{
+    FILE *out = tmpfile(), *err = tmpfile();
+    cr_assert(out && err);
+    fflush(NULL);
+    int saved_out = dup(1), saved_err = dup(2);
+    dup2(fileno(out), 1);
+    dup2(fileno(err), 2);
+    const char *arguments[ARGUMENTS_MAX] = {
+        "score", "--socket", support_redis_socket(world->redis), "--model", "test", option, path, "--id", id};
+    world->outcome.status = daemon_command_score(id ? 9 : 7, (char **)(uintptr_t)arguments);
+    fflush(NULL);
+    dup2(saved_out, 1);
+    dup2(saved_err, 2);
+    close(saved_out);
+    close(saved_err);
+    read_back(out, world->outcome.out);
+    read_back(err, world->outcome.err);
+    return &world->outcome;
+}
+
+static void file_write(const struct world *world, const char *name, const char *text, char path[PATH_BYTES])
+{
+    snprintf(path, PATH_BYTES, "%s/%s", world->directory, name);
+    FILE *file = fopen(path, "w");
+    cr_assert(file && fputs(text, file) >= 0);
+    fclose(file);
+}
+
+// impression_id, event_time, shown {item}; strings shorter than 64 bytes.
+static void avro_write(const struct world *world, const char *const ids[], const char *const items[],
+                       int count, char path[PATH_BYTES])
+{
+    static const char schema[] =
+        "{\"type\":\"record\",\"name\":\"i\",\"fields\":[{\"name\":\"impression_id\",\"type\":\"string\"},"
+        "{\"name\":\"event_time\",\"type\":\"long\"},{\"name\":\"shown\",\"type\":{\"type\":\"record\","
+        "\"name\":\"s\",\"fields\":[{\"name\":\"item\",\"type\":\"string\"}]}}]}";
+    const uint8_t sync[DAEMON_PRODUCE_SYNC_BYTES] = {1};
+    snprintf(path, PATH_BYTES, "%s/impressions.avro", world->directory);
+    struct base_error error = {0};
+    struct daemon_produce_container *container = daemon_produce_container_new(path, schema, sync, &error);
+    cr_assert(container, "%s", error.text);
+    for (int i = 0; i < count; i++) {
+        char record[256];
+        int size = snprintf(record, sizeof record, "%c%s%c%c%s", (char)(2 * strlen(ids[i])), ids[i], 2,
+                            (char)(2 * strlen(items[i])), items[i]);
+        cr_assert_eq(daemon_produce_container_append(container, base_span_make(record, (size_t)size), &error),
+                     0);
+    }
+    cr_assert_eq(daemon_produce_container_finish(container, &error), 0, "%s", error.text);
+    daemon_produce_container_free(container);
+}
+
+// What the reader library says of an item.
+static void reader_score(const struct world *world, const char *item, float *products)
+{
+    const struct publisher_reader_config config = {
+        .redis = {.socket = support_redis_socket(world->redis), .timeout_ms = 2000}, .model = "test"};
+    struct base_error error = {0};
+    bool changed;
+    struct publisher_reader *reader = publisher_reader_new(&config, &error);
+    cr_assert(reader && publisher_reader_follow(reader, 0, &changed, &error) == 0, "%s", error.text);
+    const uint64_t keys[] = {1, base_hash_slot_bytes(base_hash_slot_salt("item"), base_span_string(item))};
+    const struct base_span span = base_span_make(keys, sizeof keys);
+    float conditional[2];
+    struct publisher_version version;
+    cr_assert_eq(publisher_reader_score(reader, &span, 1, conditional, products, &version, &error), 0);
+    publisher_reader_free(reader);
+}
+
+Test(daemon_score, lines_and_containers_get_the_readers_answers)
+{
+    struct world world = {0};
+    world_open(&world, true);
+    char lines[PATH_BYTES], avro[PATH_BYTES], first[TEXT_SIZE];
+    file_write(&world, "i.jsonl",
+               "{\"impression_id\": \"a\", \"shown\": {\"item\": \"x\"}}\n"
+               "\n"
+               "{\"impression_id\": \"b\", \"shown\": {\"item\": \"y\"}}",
+               lines);
+    const struct outcome *outcome = run(&world, "--json", lines, NULL);
+    cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+    snprintf(first, sizeof first, "%s", outcome->out);
+    avro_write(&world, (const char *const[]){"a", "b"}, (const char *const[]){"x", "y"}, 2, avro);
+    outcome = run(&world, "--avro", avro, NULL);
+    cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+    cr_assert_str_eq(outcome->out, first);
+
+    char *second_line = strchr(first, '\n');
+    cr_assert(second_line && strchr(second_line + 1, '\n')[1] == '\0', "two lines: %s", first);
+    float products[2];
+    reader_score(&world, "y", products);
+    json_t *line = json_loads(second_line, 0, NULL);
+    cr_assert(line, "%s", first);
+    cr_assert_str_eq(json_string_value(json_object_get(line, "impression_id")), "b");
+    const json_t *task = json_array_get(json_object_get(line, "tasks"), 1);
+    cr_assert_str_eq(json_string_value(json_object_get(task, "name")), "purchase");
+    cr_assert_float_eq(json_real_value(json_object_get(task, "product")), (double)products[1], 1e-7);
+    json_decref(line);
+    world_close(&world);
+}
+
+Test(daemon_score, the_id_may_lie_deep_or_be_none)
+{
+    struct world world = {0};
+    world_open(&world, true);
+    char path[PATH_BYTES];
+    file_write(&world, "i.jsonl", "{\"meta\": {\"id\": \"deep\"}, \"shown\": {\"item\": \"x\"}}\n", path);
+    cr_assert(strstr(run(&world, "--json", path, "meta.id")->out, "\"impression_id\":\"deep\""), "%s",
+              world.outcome.out);
+    cr_assert(strstr(run(&world, "--json", path, NULL)->out, "\"impression_id\":null"), "%s",
+              world.outcome.out);
+    // Bytes that JSON cannot hold.
+    avro_write(&world, (const char *const[]){"\xff"}, (const char *const[]){"x"}, 1, path);
+    cr_assert(strstr(run(&world, "--avro", path, NULL)->out, "\"impression_id\":null"), "%s",
+              world.outcome.out);
+    world_close(&world);
+}
+
+Test(daemon_score, errors_name_the_place)
+{
+    struct world world = {0};
+    world_open(&world, true);
+    char path[PATH_BYTES], place[PATH_BYTES + 8];
+    file_write(&world, "i.jsonl", "{\"shown\": {\"item\": \"x\"}}\n{\"shown\": ", path);
+    snprintf(place, sizeof place, "%s:2: ", path);
+    const struct outcome *outcome = run(&world, "--json", path, NULL);
+    cr_assert_eq(outcome->status, 1);
+    cr_assert(strstr(outcome->err, place), "%s", outcome->err);
+    cr_assert(strstr(outcome->out, "\"tasks\""), "what came before is answered");
+
+    outcome = run(&world, "--json", world.directory, NULL); // opens, but cannot be read
+    cr_assert_eq(outcome->status, 1);
+    cr_assert(strstr(outcome->err, world.directory), "%s", outcome->err);
+
+    const char *const options[] = {"--json", "--avro"};
+    for (int i = 0; i < 2; i++) {
+        outcome = run(&world, options[i], "/nowhere/impressions", NULL);
+        cr_assert_eq(outcome->status, 1);
+        cr_assert(strstr(outcome->err, "/nowhere/impressions"), "%s", outcome->err);
+    }
+    outcome = run(&world, "--avro", path, NULL); // no container
+    cr_assert_eq(outcome->status, 1);
+    cr_assert(strstr(outcome->err, path), "%s", outcome->err);
+    cr_assert_eq(run(&world, "--nothing", path, NULL)->status, 2);
+    world_close(&world);
+}
+
+Test(daemon_score, nothing_is_published)
+{
+    struct world world = {0};
+    world_open(&world, false);
+    const struct outcome *outcome = run(&world, "--json", "/dev/null", NULL);
+    cr_assert_eq(outcome->status, 1);
+    cr_assert(strstr(outcome->err, "test"), "the model is named: %s", outcome->err);
+    support_redis_kill(world.redis);
+    outcome = run(&world, "--json", "/dev/null", NULL);
+    cr_assert_eq(outcome->status, 1);
+    cr_assert(strstr(outcome->err, support_redis_socket(world.redis)), "%s", outcome->err);
+    world_close(&world);
+}
