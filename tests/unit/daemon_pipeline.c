@@ -5,6 +5,7 @@
 #include <avro.h>
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct world {
     char directory[DAEMON_SCRATCH_MAX];
     struct daemon_config *config;
     uint64_t records;
+    uint64_t dead; // how many more actions are written whose event time is out of bounds
 };
 
 static void world_produce(struct world *world, uint64_t impressions)
@@ -47,9 +49,16 @@ static void world_produce(struct world *world, uint64_t impressions)
     struct daemon_produce_record record = {0};
     struct daemon_market_event event;
     const struct daemon_market_impression *impression;
+    uint64_t dead = 0;
     for (; daemon_market_next(walk, &event, &impression); world->records++) {
         daemon_produce_encode(1, &event, impression, &record);
         cr_assert_eq(sink->operations->put(sink, &record, &error), 0, "%s", error.text);
+        if (event.rank > 0 && dead < world->dead) {
+            dead++;
+            event.event_time = INT64_MAX;
+            daemon_produce_encode(1, &event, impression, &record);
+            cr_assert_eq(sink->operations->put(sink, &record, &error), 0, "%s", error.text);
+        }
     }
     cr_assert_eq(sink->operations->finish(sink, &error), 0, "%s", error.text);
     sink->operations->free(sink);
@@ -282,5 +291,24 @@ Test(daemon_pipeline, what_cannot_be_made_is_named)
     cr_assert_eq(daemon_pipeline_start(pipeline, &error), -1);
     cr_assert(strstr(error.text, "/nowhere/predictions"), "%s", error.text);
     daemon_pipeline_free(pipeline);
+    world_close(&world);
+}
+
+Test(daemon_pipeline, what_cannot_be_used_is_counted_and_kept)
+{
+    struct world world = {.dead = 7};
+    world_open(&world, 500, "/nowhere/redis.sock");
+    const struct daemon_pipeline_options options = {.bounded = true, .finish = true};
+    struct daemon_pipeline_state state;
+    pipeline_run(&world, &options, &state);
+    cr_assert_eq(state.ingest.dead, world.dead);
+    cr_assert_eq(state.ingest.events, world.records);
+    char pattern[PATH_BYTES];
+    snprintf(pattern, sizeof pattern, "%s/state/dead-letters/*.avro", world.directory);
+    glob_t files;
+    cr_assert_eq(glob(pattern, 0, NULL, &files), 0);
+    cr_assert_eq(files.gl_pathc, 1);
+    expect_records(files.gl_pathv[0], world.dead);
+    globfree(&files);
     world_close(&world);
 }
