@@ -156,6 +156,11 @@ rm -rf "$work/state"
 redis-cli -s "$work/redis.sock" shutdown nosave 2>/dev/null || true
 lines=$(wc -l <"$work/notified")
 start_freshetd
+status=0
+"$PWD/build/release/freshet" replay -c "$work/d.yaml" --finish --publish --quiet >"$work/replay.json" \
+  2>"$work/replay.log" || status=$?
+[ "$status" = 1 ] || fail "replay --publish without Redis: exit status $status"
+grep -q "the last state is not published" "$work/replay.log" || fail "replay does not say what is lost"
 ended 1 "at the files' end without Redis"
 again && fail "READY without Redis"
 grep -q "the last state is not published" "$work/freshetd.log" || fail "the log does not say what is lost"
