@@ -38,7 +38,7 @@ static const char usage[] = "Usage: freshet demo [--seconds N] [--rate R] [--see
                             "marketplace through them and\n"
                             "shows the model learning; ends by itself and leaves nothing behind.\n"
                             "\n"
-                            "  --seconds N   how long (60)\n"
+                            "  --seconds N   how long, at least 10 (60)\n"
                             "  --rate R      impressions a second (2000)\n"
                             "  --seed S      of the marketplace (1)\n";
 
