@@ -21,8 +21,8 @@ enum { REPLAY_LOOK_MS = 100, REPLAY_BAR = 30 };
 
 static const char usage[] =
     "usage: freshet replay -c FILE [options]\n"
-    "Runs the configured source from its start to its present end and prints counts and the weight hash "
-    "(JSON).\n"
+    "Runs the configured source from its start to its present end (Kafka: or from source.offsets to\n"
+    "source.ends) and prints counts and the weight hash (JSON).\n"
     "\n"
     "  -c, --config FILE    the configuration\n"
     "      --finish         let everything that waits run out: watermark +infinity after the last record\n"

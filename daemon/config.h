@@ -52,7 +52,8 @@ struct daemon_config_source {
     int kind;              // enum daemon_source_kind
     const char *bootstrap; // kafka
     struct base_config_map properties, property_files;
-    int start; // enum daemon_start
+    int start;                            // enum daemon_start
+    struct base_config_map offsets, ends; // kafka: "topic/partition" -> offset
     uint64_t memory;
     int64_t timeout;
     const char *path; // files

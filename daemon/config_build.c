@@ -245,6 +245,15 @@ static void build_properties(struct daemon_config *config, struct base_config_pr
     }
 }
 
+static void build_offsets(struct daemon_config *config, struct base_config_problems *problems)
+{
+    struct daemon_config_built *built = config->built;
+    if (config->source.kind == DAEMON_SOURCE_KAFKA) {
+        built->offsets = config_offsets(config, &config->source.offsets, &built->offset_lanes, problems);
+        built->ends = config_offsets(config, &config->source.ends, &built->offset_lanes, problems);
+    }
+}
+
 void config_build(struct daemon_config *config, struct base_config_problems *problems)
 {
     config->built = base_config_memory(config->memory, sizeof *config->built);
@@ -254,6 +263,7 @@ void config_build(struct daemon_config *config, struct base_config_problems *pro
         build_schemas(config, rank, problems);
     }
     build_properties(config, problems);
+    build_offsets(config, problems);
     build_columns(config);
     build_model(config);
     build_hash(config);
@@ -271,6 +281,9 @@ void daemon_config_kafka(const struct daemon_config *config, struct consumer_kaf
         .ranks = daemon_config_ranks(config),
         .properties = built->properties,
         .start = source->start == DAEMON_START_LATEST ? CONSUMER_OFFSET_LATEST : CONSUMER_OFFSET_EARLIEST,
+        .offsets = built->offsets,
+        .ends = built->ends,
+        .offset_lanes = built->offset_lanes,
         .memory_mb = (uint32_t)(source->memory >> 20),
         .timeout_ms = (int)source->timeout,
     };

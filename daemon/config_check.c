@@ -145,6 +145,7 @@ static void check_source(const struct check *check)
         FAIL(check, &source->key, "must be given where lanes is above 0");
     }
     check_properties(check);
+    config_offsets_check(check->config, check->problems);
 }
 
 // Whether a URL's host is this machine.

@@ -1,4 +1,4 @@
-// The daemon's configuration: what config_check.c and config_build.c offer to config.c.
+// The daemon's configuration: what its files offer to each other.
 #ifndef DAEMON_CONFIG_PRIVATE_H
 #define DAEMON_CONFIG_PRIVATE_H
 
@@ -6,6 +6,12 @@
 
 // Checks what no row can check alone, and adds problems. Also splits redis.address.
 void config_check(struct daemon_config *config, struct base_config_problems *problems);
+// The part of config_check that is about source.offsets and source.ends.
+void config_offsets_check(const struct daemon_config *config, struct base_config_problems *problems);
+// The table [ranks * lanes], rank-major, of source.offsets or source.ends (`map` is one of these fields), and
+// its lanes. NULL, and *lanes untouched: not given, or the problems were added. Every topic must have a name.
+const int64_t *config_offsets(const struct daemon_config *config, const struct base_config_map *map,
+                              uint32_t *lanes, struct base_config_problems *problems);
 // Makes config->built and config->hash of a configuration without errors. Files that cannot be read are
 // problems.
 void config_build(struct daemon_config *config, struct base_config_problems *problems);
@@ -22,6 +28,8 @@ struct daemon_config_built {
     const char *property_names[CONSUMER_KAFKA_PROPERTIES_MAX];
     const char *property_values[CONSUMER_KAFKA_PROPERTIES_MAX];
     uint32_t properties;
+    const int64_t *offsets, *ends; // [ranks * offset_lanes] each, or NULL
+    uint32_t offset_lanes;
     const struct consumer_column *categorical, *numeric;
     struct base_columns_layout layout;
     struct trainer_model_config model;

@@ -172,6 +172,20 @@ static const struct base_config_row source_rows[] = {
      .flags = BASE_CONFIG_OPERATIONAL,
      .choices = start_choices,
      .description = "kafka: where to begin when there is nothing to go on from."},
+    {.name = "offsets",
+     .type = BASE_CONFIG_MAP,
+     FIELD(daemon_config_source, offsets),
+     .flags = BASE_CONFIG_OPERATIONAL,
+     .description =
+         "kafka: the first offset to read of each partition, instead of `start`, `{impressions/0: 1200, "
+         "clicks/0: earliest}`: a number, `earliest` or `latest`, for every partition of every topic."},
+    {.name = "ends",
+     .type = BASE_CONFIG_MAP,
+     FIELD(daemon_config_source, ends),
+     .flags = BASE_CONFIG_OPERATIONAL,
+     .description =
+         "kafka, `freshet replay` only: stop before these offsets, numbers named as in `offsets`; what is "
+         "not there yet is waited for. Default: the topics' present ends."},
     {.name = "memory",
      .type = BASE_CONFIG_BYTES,
      FIELD(daemon_config_source, memory),

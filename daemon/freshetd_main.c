@@ -48,11 +48,17 @@ static int usage(FILE *out, int status)
     return status;
 }
 
-// Loads the configuration and prints every problem of it.
+// Loads the configuration and prints every problem of it. NULL: it has errors, or is not for a daemon.
 static struct daemon_config *load(const char *path)
 {
     struct base_config_problems *problems = base_alloc_zeroed(1, sizeof *problems);
     struct daemon_config *config = daemon_config_load(path, problems);
+    if (config && base_config_given(config->memory, &config->source.ends)) {
+        base_config_problem(problems, config->memory, false, &config->source.ends,
+                            "is for freshet replay; the daemon has no end");
+        daemon_config_free(config);
+        config = NULL;
+    }
     for (uint32_t i = 0; i < problems->count; i++) {
         fprintf(stderr, "%s%s\n", problems->item[i].warning ? "warning: " : "", problems->item[i].text);
     }

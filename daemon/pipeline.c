@@ -145,8 +145,9 @@ static int pipeline_open_source(struct daemon_pipeline *pipeline, struct base_er
         struct consumer_kafka_config kafka;
         daemon_config_kafka(pipeline->config, &kafka);
         if (pipeline->options.bounded) {
+            // A replay is of all there is, but for what source.offsets and source.ends cut off.
             kafka.bounded_now = true;
-            kafka.start = CONSUMER_OFFSET_EARLIEST; // a replay is of all there is
+            kafka.start = CONSUMER_OFFSET_EARLIEST;
         }
         pipeline->source = consumer_kafka_open(&kafka, error);
     }

@@ -14,7 +14,7 @@
 #include "daemon/outbox.h"
 
 struct daemon_pipeline_options {
-    bool bounded;            // stop at the end of the source as it is now
+    bool bounded;            // stop at source.ends, else at the end of the source as it is now
     bool finish;             // bounded: let every cursor run out (watermark +infinity)
     bool publish;            // to Redis
     uint32_t workers;        // 0: as configured
