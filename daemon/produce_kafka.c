@@ -6,11 +6,12 @@
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "consumer/schema.h"
 #include "daemon/produce.h"
 
-enum { KAFKA_ERROR_MAX = 256, FRAMING_MAX = 16, FULL_WAIT_MS = 50, PURGE_MS = 1000 };
+enum { KAFKA_ERROR_MAX = 256, FRAMING_MAX = 16, FULL_WAIT_MS = 50, PURGE_MS = 1000, ASK_MS = 100 };
 
 struct kafka_sink {
     struct daemon_produce_sink sink;
@@ -197,7 +198,33 @@ out:
     return result;
 }
 
-// Opens a topic and checks its partitions.
+// Asks once for a topic's partitions. 1: the broker knows it; 0: it does not; -1: an error.
+static int kafka_ask_topic(struct kafka_sink *kafka, const struct daemon_produce_kafka_config *config,
+                           uint32_t rank, struct base_error *error)
+{
+    const char *name = config->topics[rank];
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_resp_err_t code =
+        rd_kafka_metadata(kafka->producer, 0, kafka->topics[rank], &metadata, config->timeout_ms);
+    if (code) {
+        return base_error_set(error, BASE_ENETWORK, "%s: %s", config->bootstrap, rd_kafka_err2str(code));
+    }
+    int result = 1;
+    const struct rd_kafka_metadata_topic *topic = metadata->topic_cnt ? &metadata->topics[0] : NULL;
+    if (!topic || topic->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+        result = 0;
+    } else if (topic->err) {
+        result = base_error_set(error, BASE_ENOTFOUND, "topic %s: %s", name, rd_kafka_err2str(topic->err));
+    } else if (topic->partition_cnt != (int)config->lanes) {
+        result = base_error_set(error, BASE_EINVAL, "topic %s has %d partitions, not %" PRIu32, name,
+                                topic->partition_cnt, config->lanes);
+    }
+    rd_kafka_metadata_destroy(metadata);
+    return result;
+}
+
+// Opens a topic and checks its partitions. A topic that was just made may be unknown to its broker for a
+// moment, so that is asked again until the timeout.
 static int kafka_open_topic(struct kafka_sink *kafka, const struct daemon_produce_kafka_config *config,
                             uint32_t rank, struct base_error *error)
 {
@@ -207,23 +234,15 @@ static int kafka_open_topic(struct kafka_sink *kafka, const struct daemon_produc
         return base_error_set(error, BASE_EINVAL, "topic %s: %s", name,
                               rd_kafka_err2str(rd_kafka_last_error()));
     }
-    const struct rd_kafka_metadata *metadata = NULL;
-    rd_kafka_resp_err_t code =
-        rd_kafka_metadata(kafka->producer, 0, kafka->topics[rank], &metadata, config->timeout_ms);
-    if (code) {
-        return base_error_set(error, BASE_ENETWORK, "%s: %s", config->bootstrap, rd_kafka_err2str(code));
+    int known;
+    for (int waited = 0; (known = kafka_ask_topic(kafka, config, rank, error)) == 0; waited += ASK_MS) {
+        if (waited >= config->timeout_ms) {
+            return base_error_set(error, BASE_ENOTFOUND, "topic %s: unknown to %s", name, config->bootstrap);
+        }
+        const struct timespec nap = {0, ASK_MS * 1000000L};
+        nanosleep(&nap, NULL);
     }
-    int result = 0;
-    const struct rd_kafka_metadata_topic *topic = metadata->topic_cnt ? &metadata->topics[0] : NULL;
-    if (!topic || topic->err) {
-        result = base_error_set(error, BASE_ENOTFOUND, "topic %s: %s", name,
-                                topic ? rd_kafka_err2str(topic->err) : "unknown");
-    } else if (topic->partition_cnt != (int)config->lanes) {
-        result = base_error_set(error, BASE_EINVAL, "topic %s has %d partitions, not %" PRIu32, name,
-                                topic->partition_cnt, config->lanes);
-    }
-    rd_kafka_metadata_destroy(metadata);
-    return result;
+    return known < 0 ? -1 : 0;
 }
 
 static void framing_number(uint8_t *at, uint64_t value, int width, bool big_endian)

@@ -85,7 +85,7 @@ replay() { # NAME CONFIGURATION options...
   shift 2
   "$freshet" replay -c "$work/$config.yaml" --finish --quiet "$@" >"$work/$name.json" || fail "replay $name"
   echo "$name: $(json "$work/$name.json" \
-    '"{events} events, {dead_letters} dead, {samples} samples, weights {weights}, lag {lag}, {seconds:.1f}".format(**d)')"
+    '"{events} events, {dead_letters} dead, {samples} samples, weights {weights}, {seconds:.1f} s".format(**d)')"
 }
 replay files files
 replay files-workers-2 files --workers 2

@@ -3,12 +3,14 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <librdkafka/rdkafka.h>
+#include <librdkafka/rdkafka_mock.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "consumer/schema.h"
@@ -597,6 +599,44 @@ Test(produce, what_kafka_cannot_do_is_told)
     cr_assert_eq(daemon_produce_kafka_delete(&config, &error), -1);
     cr_assert_eq(error.code, BASE_ENETWORK);
     cr_assert_not_null(strstr(error.text, "deleting topics"), "%s", error.text);
+}
+
+static void *topic_becomes_known(void *cluster)
+{
+    const struct timespec nap = {0, 300 * 1000000L};
+    nanosleep(&nap, NULL);
+    rd_kafka_mock_topic_set_error(cluster, topics[1], RD_KAFKA_RESP_ERR_NO_ERROR);
+    return NULL;
+}
+
+// A broker learns of a topic a moment after it was made.
+Test(produce, a_topic_that_is_not_known_yet_is_waited_for)
+{
+    char text[256];
+    rd_kafka_t *handle = rd_kafka_new(RD_KAFKA_PRODUCER, rd_kafka_conf_new(), text, sizeof text);
+    cr_assert_not_null(handle, "%s", text);
+    rd_kafka_mock_cluster_t *cluster = rd_kafka_mock_cluster_new(handle, 1);
+    cr_assert_not_null(cluster);
+    for (int rank = 0; rank < DAEMON_MARKET_RANKS; rank++) {
+        cr_assert_eq(rd_kafka_mock_topic_create(cluster, topics[rank], LANES, 1), 0);
+    }
+    rd_kafka_mock_topic_set_error(cluster, topics[1], RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+    struct daemon_produce_kafka_config config =
+        kafka_config(rd_kafka_mock_cluster_bootstraps(cluster), CONSUMER_FRAMING_BARE);
+    config.timeout_ms = 1000;
+    struct base_error error = {0};
+    cr_assert_null(daemon_produce_kafka_new(&config, &error), "for ever unknown");
+    cr_assert_eq(error.code, BASE_ENOTFOUND);
+    cr_assert_not_null(strstr(error.text, "topic clicks: unknown"), "%s", error.text);
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, topic_becomes_known, cluster), 0);
+    config.timeout_ms = TIMEOUT_MS;
+    struct daemon_produce_sink *sink = daemon_produce_kafka_new(&config, &error);
+    cr_assert_not_null(sink, "%s", error.text);
+    pthread_join(thread, NULL);
+    sink->operations->free(sink);
+    rd_kafka_mock_cluster_destroy(cluster);
+    rd_kafka_destroy(handle);
 }
 
 Test(produce, records_lost_with_the_broker_are_an_error)
