@@ -2,7 +2,9 @@
 //
 // The partition is chosen by us, never by a partitioner. Idempotence keeps a partition's order through
 // retries. A full local queue makes put wait: that is the backpressure. A record that could not be delivered
-// fails the next call, for the offsets behind it would no longer be those of the files.
+// fails the next call, for the offsets behind it would no longer be those of the files. The client's word is
+// not taken for the log's: finish asks the broker for each partition's end, and fewer records than were
+// acknowledged are an error.
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
 #include <stdlib.h>
@@ -20,6 +22,10 @@ struct kafka_sink {
     uint8_t framing[DAEMON_MARKET_RANKS][FRAMING_MAX]; // what goes before the Avro record
     size_t framing_size;
     struct base_buffer message;
+    uint32_t lanes;
+    uint64_t *put;               // [ranks * lanes] records
+    int64_t *begin;              // [ranks * lanes] the log's end when the sink was opened
+    uint64_t delivered;          // and acknowledged
     uint64_t failed;             // deliveries
     rd_kafka_resp_err_t failure; // the first one's reason
     int timeout_ms;
@@ -29,7 +35,9 @@ static void kafka_delivered(rd_kafka_t *producer, const rd_kafka_message_t *mess
 {
     (void)producer;
     struct kafka_sink *kafka = opaque;
-    if (message->err && kafka->failed++ == 0) {
+    if (!message->err) {
+        kafka->delivered++;
+    } else if (kafka->failed++ == 0) {
         kafka->failure = message->err;
     }
 }
@@ -63,6 +71,7 @@ static int kafka_put(struct daemon_produce_sink *sink, const struct daemon_produ
                                       rd_kafka_topic_name(kafka->topics[record->rank]),
                                       rd_kafka_err2str(code));
             }
+            kafka->put[record->rank * kafka->lanes + record->lane]++;
             rd_kafka_poll(kafka->producer, 0);
             return kafka_check(kafka, error);
         }
@@ -71,6 +80,62 @@ static int kafka_put(struct daemon_produce_sink *sink, const struct daemon_produ
             return -1;
         }
     }
+}
+
+// The end of a partition's log. A broker that has just made the topic may not lead it yet: it is asked again
+// until the timeout.
+static int kafka_end(struct kafka_sink *kafka, uint32_t rank, uint32_t lane, int64_t *end,
+                     struct base_error *error)
+{
+    const char *topic = rd_kafka_topic_name(kafka->topics[rank]);
+    rd_kafka_resp_err_t code;
+    int64_t low;
+    for (int waited = 0; (code = rd_kafka_query_watermark_offsets(kafka->producer, topic, (int32_t)lane, &low,
+                                                                  end, kafka->timeout_ms));
+         waited += ASK_MS) {
+        if (waited >= kafka->timeout_ms) {
+            return base_error_set(error, BASE_ENETWORK, "topic %s, partition %" PRIu32 ": its end: %s", topic,
+                                  lane, rd_kafka_err2str(code));
+        }
+        nanosleep(&(struct timespec){.tv_nsec = ASK_MS * 1000000L}, NULL);
+    }
+    return 0;
+}
+
+// All of them, into `ends` [ranks * lanes].
+static int kafka_ends(struct kafka_sink *kafka, int64_t *ends, struct base_error *error)
+{
+    for (uint32_t i = 0; i < DAEMON_MARKET_RANKS * kafka->lanes; i++) {
+        if (kafka_end(kafka, i / kafka->lanes, i % kafka->lanes, &ends[i], error) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int kafka_verify(struct kafka_sink *kafka, struct base_error *error)
+{
+    uint32_t count = DAEMON_MARKET_RANKS * kafka->lanes;
+    uint64_t put = 0;
+    int64_t *ends = base_alloc_zeroed(count, sizeof *ends);
+    int result = kafka_ends(kafka, ends, error);
+    for (uint32_t i = 0; i < count && result == 0; i++) {
+        put += kafka->put[i];
+        // More is possible: others may write, too.
+        if (ends[i] - kafka->begin[i] < (int64_t)kafka->put[i]) {
+            result = base_error_set(error, BASE_EIO,
+                                    "topic %s, partition %" PRIu32 ": %" PRIu64
+                                    " records were sent, the log grew by %" PRId64,
+                                    rd_kafka_topic_name(kafka->topics[i / kafka->lanes]), i % kafka->lanes,
+                                    kafka->put[i], ends[i] - kafka->begin[i]);
+        }
+    }
+    free(ends);
+    if (result == 0 && kafka->delivered != put) {
+        return base_error_set(error, BASE_EIO, "%" PRIu64 " records were sent, %" PRIu64 " acknowledged", put,
+                              kafka->delivered);
+    }
+    return result;
 }
 
 static int kafka_finish(struct daemon_produce_sink *sink, struct base_error *error)
@@ -84,7 +149,7 @@ static int kafka_finish(struct daemon_produce_sink *sink, struct base_error *err
         return base_error_set(error, BASE_ENETWORK, "%d records were not acknowledged within %d ms",
                               rd_kafka_outq_len(kafka->producer), kafka->timeout_ms);
     }
-    return 0;
+    return kafka_verify(kafka, error);
 }
 
 static void kafka_free(struct daemon_produce_sink *sink)
@@ -101,6 +166,8 @@ static void kafka_free(struct daemon_produce_sink *sink)
         rd_kafka_destroy(kafka->producer);
     }
     base_buffer_free(&kafka->message);
+    free(kafka->put);
+    free(kafka->begin);
     free(kafka);
 }
 
@@ -138,8 +205,7 @@ static int kafka_connect(struct kafka_sink *kafka, const struct daemon_produce_k
     return 0;
 }
 
-// Waits for the answer to a request about all topics; A topic's
-// result `good` is as good as none.
+// Waits for the answer to a request about all topics. A topic's result `good` is as good as none.
 static int kafka_await(rd_kafka_queue_t *queue, const char *doing, rd_kafka_resp_err_t good, int timeout_ms,
                        struct base_error *error)
 {
@@ -239,8 +305,7 @@ static int kafka_open_topic(struct kafka_sink *kafka, const struct daemon_produc
         if (waited >= config->timeout_ms) {
             return base_error_set(error, BASE_ENOTFOUND, "topic %s: unknown to %s", name, config->bootstrap);
         }
-        const struct timespec nap = {0, ASK_MS * 1000000L};
-        nanosleep(&nap, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = ASK_MS * 1000000L}, NULL);
     }
     return known < 0 ? -1 : 0;
 }
@@ -291,6 +356,9 @@ struct daemon_produce_sink *daemon_produce_kafka_new(const struct daemon_produce
     struct kafka_sink *kafka = base_alloc_zeroed(1, sizeof *kafka);
     kafka->sink.operations = &kafka_operations;
     kafka->timeout_ms = config->timeout_ms;
+    kafka->lanes = config->lanes;
+    kafka->put = base_alloc_zeroed(DAEMON_MARKET_RANKS * config->lanes, sizeof *kafka->put);
+    kafka->begin = base_alloc_zeroed(DAEMON_MARKET_RANKS * config->lanes, sizeof *kafka->begin);
     int result = kafka_connect(kafka, config, error);
     if (result == 0 && config->create_topics) {
         result = kafka_create_topics(kafka, config, error);
@@ -300,6 +368,9 @@ struct daemon_produce_sink *daemon_produce_kafka_new(const struct daemon_produce
         if (result == 0) {
             result = kafka_open_topic(kafka, config, rank, error);
         }
+    }
+    if (result == 0) {
+        result = kafka_ends(kafka, kafka->begin, error);
     }
     if (result < 0) {
         kafka_free(&kafka->sink);
