@@ -10,11 +10,9 @@
 // next.
 #include "publisher/publisher.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/hash.h"
 #include "publisher/head.h"
@@ -453,13 +451,6 @@ static int publisher_verify_kept(struct publisher *publisher, struct base_error 
     return 0;
 }
 
-static void publisher_sleep_ms(int64_t ms)
-{
-    struct timespec left = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
-    while (nanosleep(&left, &left) && errno == EINTR) {
-    }
-}
-
 // After a move of unknown outcome: takes a new epoch, upon which the move has happened or never will. 0: it
 // is settled which, and publisher->sent is NULL. Errors: BASE_ECONFLICT (fatal); others: it is not settled
 // yet.
@@ -475,7 +466,7 @@ static int publisher_settle(struct publisher *publisher, struct base_error *erro
         if (error->code != BASE_ENETWORK || i + 1 == PUBLISHER_SETTLE_TRIES) {
             return -1;
         }
-        publisher_sleep_ms(wait);
+        publisher_redis_wait(publisher->redis, wait);
         wait *= 2;
     }
 }

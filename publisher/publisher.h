@@ -8,6 +8,7 @@
 #ifndef PUBLISHER_PUBLISHER_H
 #define PUBLISHER_PUBLISHER_H
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "trainer/snapshot.h"
@@ -18,8 +19,23 @@ enum {
     PUBLISHER_DELTAS_MAX = 512,         // deltas upon a base; then a base
 };
 
+// What carries bytes to Redis and back in place of a socket: the seam for simulations. Called by the thread
+// that owns the connection. A failing call names its reason, a text that stays; the connection is then only
+// good for `close`.
+struct publisher_redis_transport {
+    void *(*connect)(void *context, int timeout_ms, const char **reason); // NULL: failed
+    // One command, whole, as RESP.
+    bool (*send)(void *connection, struct base_span command, const char **reason);
+    // Appends what has arrived of the replies, at least a byte, waiting up to timeout_ms for it.
+    bool (*receive)(void *connection, int timeout_ms, struct base_buffer *bytes, const char **reason);
+    void (*close)(void *connection);
+    void (*wait)(void *context, int64_t ms); // lets time pass between attempts
+    void *context;
+};
+
 struct publisher_redis_config {
-    const char *host; // NULL: use `socket`
+    const struct publisher_redis_transport *transport; // borrowed; NULL: sockets, as the next lines say
+    const char *host;                                  // NULL: use `socket`
     uint16_t port;
     const char *socket;          // path of a unix socket
     const char *user, *password; // AUTH, or NULL

@@ -7,12 +7,10 @@
 #include "publisher/reader.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "publisher/keys.h"
 #include "publisher/load.h"
@@ -413,18 +411,11 @@ static int reader_look(struct publisher_reader *reader, char id[static 48],
     return failed;
 }
 
-static void reader_sleep_ms(int64_t ms)
-{
-    struct timespec left = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
-    while (nanosleep(&left, &left) && errno == EINTR) {
-    }
-}
-
 // Waits for an announcement after `id`, at most `ms`.
 static int reader_wait(struct publisher_reader *reader, const char *id, int64_t ms, struct base_error *error)
 {
     if (reader->mute) {
-        reader_sleep_ms(ms < READER_POLL_MS ? ms : READER_POLL_MS);
+        publisher_redis_wait(reader->redis, ms < READER_POLL_MS ? ms : READER_POLL_MS);
         return 0;
     }
     int block = ms < READER_BLOCK_MS ? (int)ms : READER_BLOCK_MS;

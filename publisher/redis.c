@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 
 enum {
     REDIS_OWED_MAX = 65536, // replies owed at once
@@ -23,8 +24,13 @@ struct publisher_redis {
     uint32_t database;
     int timeout_ms;
 
-    redisContext *context; // NULL: not connected
+    redisContext *context; // NULL: not connected by a socket
     int receive_ms;        // the time-out that the socket has now
+
+    const struct publisher_redis_transport *transport; // NULL: sockets
+    void *connection;                                  // its; NULL: none
+    redisReader *reader;                               // parses what it brings; NULL without a connection
+    struct base_buffer arrived;
 
     uint32_t owed; // replies
     uint32_t oldest;
@@ -44,7 +50,7 @@ static char *copy_text(const char *text)
 struct publisher_redis *publisher_redis_new(const struct publisher_redis_config *config,
                                             struct base_error *error)
 {
-    if (!config->host == !config->socket) {
+    if (!config->transport && !config->host == !config->socket) {
         base_error_set(error, BASE_EINVAL, "Redis needs either a host or a socket");
         return NULL;
     }
@@ -57,6 +63,7 @@ struct publisher_redis *publisher_redis_new(const struct publisher_redis_config 
         return NULL;
     }
     struct publisher_redis *redis = base_alloc_zeroed(1, sizeof *redis);
+    redis->transport = config->transport;
     redis->host = copy_text(config->host);
     redis->socket = copy_text(config->socket);
     redis->user = copy_text(config->user);
@@ -73,6 +80,7 @@ void publisher_redis_free(struct publisher_redis *redis)
         return;
     }
     publisher_redis_close(redis);
+    base_buffer_free(&redis->arrived);
     free(redis->host);
     free(redis->socket);
     free(redis->user);
@@ -86,13 +94,32 @@ void publisher_redis_close(struct publisher_redis *redis)
         redisFree(redis->context);
         redis->context = NULL;
     }
+    if (redis->connection) {
+        redis->transport->close(redis->connection);
+        redis->connection = NULL;
+    }
+    if (redis->reader) {
+        redisReaderFree(redis->reader);
+        redis->reader = NULL;
+    }
     redis->owed = 0;
     redis->owed_bytes = 0;
 }
 
 bool publisher_redis_connected(const struct publisher_redis *redis)
 {
-    return redis->context != NULL;
+    return redis->context || redis->connection;
+}
+
+void publisher_redis_wait(struct publisher_redis *redis, int64_t ms)
+{
+    if (redis->transport) {
+        redis->transport->wait(redis->transport->context, ms);
+        return;
+    }
+    struct timespec left = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000 * 1000000)};
+    while (nanosleep(&left, &left) && errno == EINTR) {
+    }
 }
 
 uint32_t publisher_redis_owed(const struct publisher_redis *redis)
@@ -113,7 +140,9 @@ static struct timeval redis_timeval(int ms)
 // Where it connects to, for messages.
 static void redis_name(const struct publisher_redis *redis, char *name, size_t size)
 {
-    if (redis->socket) {
+    if (redis->transport) {
+        snprintf(name, size, "Redis");
+    } else if (redis->socket) {
         snprintf(name, size, "Redis at %s", redis->socket);
     } else {
         snprintf(name, size, "Redis at %s:%u", redis->host, redis->port);
@@ -199,11 +228,9 @@ static int redis_greet(struct publisher_redis *redis, struct base_error *error)
     return 0;
 }
 
-int publisher_redis_connect(struct publisher_redis *redis, struct base_error *error)
+// By hiredis.
+static int redis_connect_socket(struct publisher_redis *redis, struct base_error *error)
 {
-    if (redis->context) {
-        return 0;
-    }
     struct timeval timeout = redis_timeval(redis->timeout_ms);
     redis->context = redis->socket ? redisConnectUnixWithTimeout(redis->socket, timeout)
                                    : redisConnectWithTimeout(redis->host, redis->port, timeout);
@@ -220,6 +247,28 @@ int publisher_redis_connect(struct publisher_redis *redis, struct base_error *er
     if (!redis->socket) {
         redisEnableKeepAlive(redis->context);
     }
+    return 0;
+}
+
+static int redis_connect_transport(struct publisher_redis *redis, struct base_error *error)
+{
+    const char *reason = "no reason given";
+    redis->connection = redis->transport->connect(redis->transport->context, redis->timeout_ms, &reason);
+    if (!redis->connection) {
+        return redis_fail(redis, error, "connecting", reason);
+    }
+    redis->reader = redisReaderCreate();
+    return redis->reader ? 0 : redis_fail(redis, error, "connecting", "out of memory");
+}
+
+int publisher_redis_connect(struct publisher_redis *redis, struct base_error *error)
+{
+    if (publisher_redis_connected(redis)) {
+        return 0;
+    }
+    if (redis->transport ? redis_connect_transport(redis, error) : redis_connect_socket(redis, error)) {
+        return -1;
+    }
     if (redis_greet(redis, error)) {
         publisher_redis_close(redis);
         return -1;
@@ -227,9 +276,15 @@ int publisher_redis_connect(struct publisher_redis *redis, struct base_error *er
     return 0;
 }
 
+// Sends a formatted command.
 static int redis_send_all(struct publisher_redis *redis, const char *bytes, size_t size,
                           struct base_error *error)
 {
+    if (redis->transport) {
+        const char *reason = "no reason given";
+        bool sent = redis->transport->send(redis->connection, base_span_make(bytes, size), &reason);
+        return sent ? 0 : redis_fail(redis, error, "sending", reason);
+    }
     while (size > 0) {
         ssize_t sent = send(redis->context->fd, bytes, size, MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR) {
@@ -250,7 +305,7 @@ static int redis_send_all(struct publisher_redis *redis, const char *bytes, size
 int publisher_redis_send(struct publisher_redis *redis, const struct base_span *words, uint32_t count,
                          struct base_error *error)
 {
-    assert(redis->context && count > 0 && count <= REDIS_WORDS_MAX);
+    assert(publisher_redis_connected(redis) && count > 0 && count <= REDIS_WORDS_MAX);
     assert(redis->owed < REDIS_OWED_MAX);
     const char **texts = base_alloc(count * sizeof *texts);
     size_t *sizes = base_alloc(count * sizeof *sizes);
@@ -276,24 +331,57 @@ int publisher_redis_send(struct publisher_redis *redis, const struct base_span *
     return 0;
 }
 
-int publisher_redis_receive(struct publisher_redis *redis, int extra_ms, struct publisher_reply **reply,
-                            struct base_error *error)
+static int redis_receive_transport(struct publisher_redis *redis, int timeout_ms, void **read,
+                                   struct base_error *error)
 {
-    assert(redis->context && redis->owed > 0);
-    int wanted_ms = redis->timeout_ms + extra_ms;
+    static const char doing[] = "waiting for a reply";
+    for (;;) {
+        if (redisReaderGetReply(redis->reader, read) != REDIS_OK) {
+            char reason[128];
+            snprintf(reason, sizeof reason, "%s", redis->reader->errstr);
+            return redis_fail(redis, error, doing, reason);
+        }
+        if (*read) {
+            return 0;
+        }
+        const char *reason = "no reason given";
+        base_buffer_clear(&redis->arrived);
+        if (!redis->transport->receive(redis->connection, timeout_ms, &redis->arrived, &reason)) {
+            return redis_fail(redis, error, doing, reason);
+        }
+        assert(redis->arrived.size > 0);
+        redisReaderFeed(redis->reader, (const char *)redis->arrived.data, redis->arrived.size);
+    }
+}
+
+static int redis_receive_socket(struct publisher_redis *redis, int wanted_ms, void **read,
+                                struct base_error *error)
+{
     if (redis->receive_ms != wanted_ms) {
         if (redisSetTimeout(redis->context, redis_timeval(wanted_ms)) != REDIS_OK) {
             return redis_fail(redis, error, "setting a time-out", redis->context->errstr);
         }
         redis->receive_ms = wanted_ms;
     }
-    void *read = NULL;
     errno = 0;
-    if (redisGetReply(redis->context, &read) != REDIS_OK) {
+    if (redisGetReply(redis->context, read) != REDIS_OK) {
         bool late = redis->context->err == REDIS_ERR_IO && (errno == EAGAIN || errno == EWOULDBLOCK);
         char reason[128];
         snprintf(reason, sizeof reason, "%s", late ? "timed out" : redis->context->errstr);
         return redis_fail(redis, error, "waiting for a reply", reason);
+    }
+    return 0;
+}
+
+int publisher_redis_receive(struct publisher_redis *redis, int extra_ms, struct publisher_reply **reply,
+                            struct base_error *error)
+{
+    assert(publisher_redis_connected(redis) && redis->owed > 0);
+    int timeout_ms = redis->timeout_ms + extra_ms;
+    void *read = NULL;
+    if (redis->transport ? redis_receive_transport(redis, timeout_ms, &read, error)
+                         : redis_receive_socket(redis, timeout_ms, &read, error)) {
+        return -1;
     }
     redis->owed_bytes -= redis->sizes[redis->oldest];
     redis->oldest = (redis->oldest + 1) % REDIS_OWED_MAX;

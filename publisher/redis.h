@@ -1,5 +1,6 @@
 // The connection to Redis: connecting, pipelining, replies, and what an error reply means. The only user of
-// hiredis. RESP2 only, so that hiredis 0.14 serves.
+// hiredis. RESP2 only, so that hiredis 0.14 serves. A transport in the configuration replaces the sockets;
+// hiredis still writes the commands and parses the replies.
 //
 // Thread: one connection belongs to one thread. After a network error the connection is closed; the next
 // publisher_redis_connect opens another one.
@@ -21,6 +22,8 @@ void publisher_redis_free(struct publisher_redis *redis);
 int publisher_redis_connect(struct publisher_redis *redis, struct base_error *error);
 bool publisher_redis_connected(const struct publisher_redis *redis);
 void publisher_redis_close(struct publisher_redis *redis);
+// Lets `ms` pass, connected or not: sleeps, or asks the transport.
+void publisher_redis_wait(struct publisher_redis *redis, int64_t ms);
 
 // What INFO says about the server.
 struct publisher_redis_server {
