@@ -196,6 +196,7 @@ char *publisher_manifest_write(const struct publisher_manifest *manifest, const 
     json_object_set_new(root, "element", json_string(manifest->half ? "fp16" : "fp32"));
     json_object_set_new(root, "examples", json_count(manifest->examples));
     json_object_set_new(root, "format", json_integer(PUBLISHER_MANIFEST_FORMAT));
+    json_object_set_new(root, "lineage", manifest->lineage ? json_string(manifest->lineage) : json_null());
     json_object_set_new(root, "metrics", metrics);
     json_object_set_new(root, "model", json_string(model));
     json_object_set_new(root, "predecessor",
@@ -288,6 +289,14 @@ struct publisher_manifest *publisher_manifest_parse(struct base_span text, const
     manifest->base = part_read(&reader, json_object_get(root, "base"));
     manifest_read_deltas(&reader, root, manifest);
     manifest_read_dense(&reader, root, manifest);
+    const json_t *lineage = json_object_get(root, "lineage"); // versions of old have none
+    if (lineage && !json_is_null(lineage)) {
+        struct base_span name = reader_text(&reader, root, "lineage");
+        manifest->lineage = base_alloc_zeroed(name.size + 1, 1);
+        if (name.size) {
+            memcpy(manifest->lineage, name.data, name.size);
+        }
+    }
     const json_t *metrics = json_object_get(root, "metrics");
     if (!json_is_object(metrics)) {
         reader_fail(&reader, "metrics", "an object");
@@ -311,6 +320,7 @@ void publisher_manifest_free(struct publisher_manifest *manifest)
     free(manifest->delta);
     free(manifest->dense);
     free(manifest->tensor);
+    free(manifest->lineage);
     free(manifest->metrics);
     free(manifest);
 }

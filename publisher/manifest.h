@@ -55,6 +55,7 @@ struct publisher_manifest {
     struct publisher_entry *dense; // [dense_chunks]
     uint32_t tensors;
     struct publisher_tensor *tensor; // [tensors]
+    char *lineage;                   // whose it is, or NULL
     char *metrics;                   // JSON object, or NULL
 };
 

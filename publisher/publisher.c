@@ -26,7 +26,7 @@ enum {
 };
 
 struct publisher {
-    char *model, *descriptor;
+    char *model, *descriptor, *lineage;
     uint64_t descriptor_hash;
     bool half;
     int64_t garbage_ttl_s;
@@ -75,6 +75,7 @@ struct publisher *publisher_new(const struct publisher_config *config, struct ba
     publisher->model = copy_text(config->model);
     publisher->descriptor = copy_text(config->descriptor);
     publisher->descriptor_hash = base_hash_bytes(base_span_string(config->descriptor), 0);
+    publisher->lineage = config->lineage ? copy_text(config->lineage) : NULL;
     publisher->half = config->half;
     publisher->garbage_ttl_s = config->garbage_ttl_s;
     publisher->base_ratio = config->base_ratio;
@@ -103,6 +104,7 @@ void publisher_free(struct publisher *publisher)
     publisher_names_free(&publisher->orphaned);
     free(publisher->model);
     free(publisher->descriptor);
+    free(publisher->lineage);
     free(publisher);
 }
 
@@ -263,8 +265,24 @@ int publisher_start(struct publisher *publisher, uint64_t min_epoch, struct base
         publisher_redis_close(publisher->redis);
         return -1;
     }
+    if (!publisher->started && publisher_head_ours(publisher)) {
+        publisher->full = false; // an earlier life of ours left it there
+    }
     publisher->started = true;
     return 0;
+}
+
+bool publisher_head_ours(const struct publisher *publisher)
+{
+    const struct publisher_manifest *current = publisher->current;
+    return current && publisher->lineage && current->lineage &&
+           strcmp(current->lineage, publisher->lineage) == 0 &&
+           current->descriptor == publisher->descriptor_hash && current->half == publisher->half;
+}
+
+uint64_t publisher_epoch(const struct publisher *publisher)
+{
+    return publisher->claim.epoch;
 }
 
 bool publisher_head(const struct publisher *publisher, struct publisher_version *version, int64_t *tick)
@@ -335,6 +353,7 @@ static struct publisher_manifest *publisher_begin(struct publisher *publisher,
     publisher_head_parse(base_span_string(publisher->head), &manifest->predecessor, &checksum);
     manifest->descriptor = publisher->descriptor_hash;
     manifest->half = publisher->half;
+    manifest->lineage = publisher->lineage ? copy_text(publisher->lineage) : NULL;
     manifest->tick = snapshot->tick;
     manifest->examples = snapshot->examples;
     manifest->rows = snapshot->rows_total;

@@ -45,10 +45,13 @@ struct publisher_redis_config {
 
 struct publisher_config {
     struct publisher_redis_config redis;
-    const char *model;              // name: prefix of all keys, hash-tagged
-    const char *descriptor;         // canonical JSON
-    bool half;                      // vectors as fp16
-    int64_t garbage_ttl_s;          // expiry of what is not yet or no longer referenced
+    const char *model;      // name: prefix of all keys, hash-tagged
+    const char *descriptor; // canonical JSON
+    bool half;              // vectors as fp16
+    int64_t garbage_ttl_s;  // expiry of what is not yet or no longer referenced
+    // Whose the versions are, or NULL: named in each manifest. Versions of one lineage with the same tick are
+    // the same model to the bit, so that a restarted trainer goes on with deltas.
+    const char *lineage;
     double base_ratio;              // deltas' rows beyond this share of the base's ask for a base (1/3)
     const struct base_clock *clock; // NULL: the system's
 };
@@ -68,14 +71,18 @@ void publisher_free(struct publisher *publisher);
 // takes the epoch: max(Redis', min_epoch) + 1. Retriable errors: call again.
 int publisher_start(struct publisher *publisher, uint64_t min_epoch, struct base_error *error);
 
-// True if the next publication has to be full (first of this process, deltas outgrew the base, lost chunks,
-// another server or role).
+// True if the next publication has to be full (the first, unless head is of our lineage; deltas outgrew the
+// base, lost chunks, another server or role).
 bool publisher_wants_full(const struct publisher *publisher);
 
 // The version that head named when it was last read or moved, and its tick; false, outputs untouched, if
 // there is none (or its manifest cannot be read). After a restart nothing should be published before training
 // has passed that tick.
 bool publisher_head(const struct publisher *publisher, struct publisher_version *version, int64_t *tick);
+// True if that version names our lineage and our descriptor.
+bool publisher_head_ours(const struct publisher *publisher);
+// The epoch that was taken; 0: none yet.
+uint64_t publisher_epoch(const struct publisher *publisher);
 
 struct publisher_result {
     struct publisher_version version;

@@ -42,17 +42,19 @@ static char *write_text(const struct publisher_manifest *manifest)
 Test(publisher_manifest, the_text_is_canonical)
 {
     struct publisher_manifest *manifest = a_manifest(1);
+    manifest->lineage = strdup("abc.1");
     manifest->metrics = strdup(" {\"b\" : 2, \"a\" : [1.5]} ");
     char *text = write_text(manifest);
-    cr_assert_str_eq(
-        text, "{\"base\":{\"bytes\":5000,\"checksum\":\"0000000000000001\",\"chunks\":2,\"rows\":30,"
-              "\"tombstones\":0,\"version\":\"3.17\"},\"deltas\":[{\"bytes\":100,"
-              "\"checksum\":\"ffffffffffffffff\",\"chunks\":1,\"rows\":3,\"tombstones\":1,"
-              "\"version\":\"3.18\"}],\"dense\":{\"chunks\":[{\"checksum\":\"0000000000000abc\","
-              "\"size\":1000}],\"tensors\":[{\"columns\":6,\"name\":\"bias\",\"rows\":1}]},"
-              "\"descriptor\":\"fedcba9876543210\",\"element\":\"fp32\",\"examples\":1234567890123,"
-              "\"format\":1,\"metrics\":{\"a\":[1.5],\"b\":2},\"model\":\"m\",\"predecessor\":\"3.16\","
-              "\"rows\":42,\"tick\":-5,\"version\":\"3.18\"}");
+    cr_assert_str_eq(text,
+                     "{\"base\":{\"bytes\":5000,\"checksum\":\"0000000000000001\",\"chunks\":2,\"rows\":30,"
+                     "\"tombstones\":0,\"version\":\"3.17\"},\"deltas\":[{\"bytes\":100,"
+                     "\"checksum\":\"ffffffffffffffff\",\"chunks\":1,\"rows\":3,\"tombstones\":1,"
+                     "\"version\":\"3.18\"}],\"dense\":{\"chunks\":[{\"checksum\":\"0000000000000abc\","
+                     "\"size\":1000}],\"tensors\":[{\"columns\":6,\"name\":\"bias\",\"rows\":1}]},"
+                     "\"descriptor\":\"fedcba9876543210\",\"element\":\"fp32\",\"examples\":1234567890123,"
+                     "\"format\":1,\"lineage\":\"abc.1\",\"metrics\":{\"a\":[1.5],\"b\":2},\"model\":\"m\","
+                     "\"predecessor\":\"3.16\","
+                     "\"rows\":42,\"tick\":-5,\"version\":\"3.18\"}");
     free(text);
     publisher_manifest_free(manifest);
 }

@@ -250,6 +250,48 @@ Test(publisher_publish, a_successor_takes_over_and_expires_what_it_found)
     support_redis_stop(redis);
 }
 
+static struct publisher *of_lineage(const char *socket, const char *lineage, const char *descriptor)
+{
+    struct base_error error;
+    const struct publisher_config config = {
+        .redis = support_config(socket),
+        .model = "test",
+        .descriptor = descriptor,
+        .lineage = lineage,
+        .garbage_ttl_s = SUPPORT_TTL,
+        .base_ratio = 100,
+    };
+    struct publisher *publisher = publisher_new(&config, &error);
+    cr_assert(publisher && publisher_start(publisher, 0, &error) == 0, "%s", error.text);
+    return publisher;
+}
+
+Test(publisher_publish, a_successor_of_the_same_lineage_goes_on_with_deltas)
+{
+    struct support_redis *redis = support_redis_start(NULL);
+    const char *socket = support_redis_socket(redis);
+    struct publisher *first = of_lineage(socket, "a.1", "{}");
+    cr_assert_eq(publisher_epoch(first), 1);
+    cr_assert(!publisher_head_ours(first) && publisher_wants_full(first));
+    publish(first, 1, true);
+    publisher_free(first);
+
+    struct publisher *heir = of_lineage(socket, "a.1", "{}");
+    cr_assert(publisher_head_ours(heir) && !publisher_wants_full(heir));
+    cr_assert_eq(publisher_epoch(heir), 2);
+    publish(heir, 2, false);
+    cr_assert_eq(support_check(socket).epoch, 2);
+    publisher_free(heir);
+
+    static const char *const others[][2] = {{"a.2", "{}"}, {"a.1", "{\"other\":1}"}, {NULL, "{}"}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct publisher *other = of_lineage(socket, others[i][0], others[i][1]);
+        cr_assert(!publisher_head_ours(other) && publisher_wants_full(other));
+        publisher_free(other);
+    }
+    support_redis_stop(redis);
+}
+
 Test(publisher_publish, a_flushed_redis_gets_a_base_under_a_new_epoch)
 {
     struct support_redis *redis = support_redis_start(NULL);
