@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "base/failpoint.h"
 #include "consumer/container.h"
 #include "consumer/schema.h"
 #include "consumer/schemas.h"
@@ -113,6 +114,7 @@ int consumer_deadletter_add(struct consumer_deadletter *deadletter, const char *
     if (consumer_container_append(deadletter->container, base_buffer_span(record), error)) {
         return -1;
     }
+    base_failpoint("deadletter.written");
     deadletter->count++;
     return 0;
 }

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/hash.h"
 
 #define SEGMENTS_MAGIC "FRSHTLOG"
@@ -180,6 +181,7 @@ int consumer_segments_flush(struct consumer_segments *segments, struct base_erro
         return -1;
     }
     segments->flushed = last->used;
+    base_failpoint("segments.flushed");
     return 0;
 }
 
@@ -248,6 +250,7 @@ static int segments_open(struct consumer_segments *segments, size_t size, uint64
     segments->end += fresh.size;
     segments->flushed = fresh.used;
     segments->new_names = true;
+    base_failpoint("segments.made");
     return 0;
 undo:
     close(fd);

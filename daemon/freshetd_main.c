@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "daemon/notify.h"
 #include "daemon/pipeline.h"
 #include "daemon/signals.h"
@@ -42,10 +43,21 @@ struct freshetd {
 
 static int usage(FILE *out, int status)
 {
-    fprintf(out, "usage: freshetd -c FILE\n"
-                 "  -c, --config FILE   the configuration (docs/CONFIGURATION.md)\n"
-                 "      --version\n");
+    fprintf(out,
+            "usage: freshetd -c FILE\n"
+            "  -c, --config FILE   the configuration (docs/CONFIGURATION.md)\n"
+            "      --failpoints    lists the places that FRESHET_FAILPOINT=NAME[:N] kills at, for tests\n"
+            "      --version\n");
     return status;
+}
+
+static int list_failpoints(void)
+{
+    const char *name, *when;
+    for (size_t i = 0; (name = base_failpoint_name(i, &when)); i++) {
+        printf("%s\t%s\n", name, when);
+    }
+    return 0;
 }
 
 // Loads the configuration and prints every problem of it. NULL: it has errors, or is not for a daemon.
@@ -241,6 +253,7 @@ int main(int argc, char **argv)
     trainer_blas_pin(argv); // first: it may run this program anew, with the right kernels
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
+        {"failpoints", no_argument, NULL, 'F'},
         {"version", no_argument, NULL, 'v'},
         {"help", no_argument, NULL, 'h'},
         {0},
@@ -251,6 +264,8 @@ int main(int argc, char **argv)
         case 'c':
             path = optarg;
             break;
+        case 'F':
+            return list_failpoints();
         case 'v':
             printf("freshetd %s\n", FRESHET_VERSION);
             return 0;
@@ -262,6 +277,11 @@ int main(int argc, char **argv)
     }
     if (!path || optind != argc) {
         return usage(stderr, 2);
+    }
+    struct base_error error;
+    if (base_failpoint_arm(getenv("FRESHET_FAILPOINT"), &error)) {
+        fprintf(stderr, "freshetd: FRESHET_FAILPOINT: %s\n", error.text);
+        return 2;
     }
     struct freshetd freshetd = {.config = load(path)};
     if (!freshetd.config) {

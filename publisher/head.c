@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "base/failpoint.h"
+
 // KEYS: epoch, head. ARGV: token, least epoch, own epoch ("" to outbid anybody).
 static const char take_script[] =
     "local value = redis.call('GET', KEYS[1]) or ''\n"
@@ -126,6 +128,7 @@ int publisher_head_take(struct publisher_redis *redis, const char *model, struct
     if (publisher_redis_call(redis, words, sizeof words / sizeof *words, &reply, error)) {
         return -1;
     }
+    base_failpoint("epoch.taken");
     int failed = take_read(reply, claim, head, error);
     publisher_reply_free(reply);
     return failed;
@@ -174,14 +177,24 @@ int publisher_head_move(struct publisher_redis *redis, const char *model, const 
     }
 
     struct publisher_reply *reply = NULL;
-    int failed = publisher_redis_call(redis, words, count, &reply, error);
+    base_failpoint("publish.uploaded");
+    int failed = publisher_redis_send(redis, words, count, error);
     free(words);
     if (failed) {
+        return -1;
+    }
+    base_failpoint("publish.sent");
+    if (publisher_redis_receive(redis, 0, &reply, error)) {
+        return -1;
+    }
+    if (publisher_reply_check(reply, error)) {
+        publisher_reply_free(reply);
         return -1;
     }
     const struct publisher_reply *status =
         publisher_reply_count(reply) == 2 ? publisher_reply_at(reply, 0) : reply;
     if (text_is(status, "moved")) {
+        base_failpoint("publish.moved");
         *outcome = PUBLISHER_MOVED;
     } else if (text_is(status, "refused")) {
         *outcome = PUBLISHER_REFUSED;

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/failpoint.h"
 #include "base/hash.h"
 #include "publisher/chunk.h"
 
@@ -42,6 +43,7 @@ static int upload_set(struct publisher_upload *upload, const char *key, struct b
         return -1;
     }
     publisher_names_add(upload->names, key);
+    base_failpoint("publish.chunk");
     while (publisher_redis_owed_bytes(upload->redis) > PUBLISHER_PIPELINE_BYTES) {
         if (upload_receive(upload, error)) {
             return -1;
@@ -148,6 +150,7 @@ int publisher_upload_rows(struct publisher_upload *upload, const struct trainer_
     struct entries entries = {0};
     char *text = NULL;
     int failed = -1;
+    base_failpoint("publish.begun");
     for (uint32_t slot = 0; slot < snapshot->slots; slot++) {
         if (upload_slot(upload, slot, &snapshot->rows[slot], snapshot->full, &entries, error)) {
             goto out;
