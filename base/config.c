@@ -110,7 +110,7 @@ void base_config_problem_add(struct base_config_problems *problems, bool warning
     }
     struct base_config_problem *problem = &problems->item[problems->count++];
     problem->warning = warning;
-    size_t used = (size_t)snprintf(problem->text, sizeof problem->text, "%s: ", where);
+    size_t used = (size_t)snprintf(problem->text, sizeof problem->text, "%s%s", where, where[0] ? ": " : "");
     if (used < sizeof problem->text) {
         vsnprintf(problem->text + used, sizeof problem->text - used, format, args);
     }

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "daemon/command.h"
-#include "daemon/config.h"
+#include "daemon/config_print.h"
 #include "trainer/network.h"
 
 enum {
@@ -413,13 +413,7 @@ static int check_run(const struct check_options *options)
 {
     struct base_config_problems *problems = base_alloc_zeroed(1, sizeof *problems);
     struct daemon_config *config = daemon_config_load(options->path, problems);
-    for (uint32_t i = 0; i < problems->count; i++) {
-        const struct base_config_problem *problem = &problems->item[i];
-        fprintf(stderr, "%s: %s\n", problem->warning ? "warning" : "error", problem->text);
-    }
-    if (problems->errors + problems->warnings > problems->count) {
-        fprintf(stderr, "and %u more\n", problems->errors + problems->warnings - problems->count);
-    }
+    daemon_config_print(problems, stderr);
     uint32_t errors = problems->errors + (config ? check_decoders(config) : 0);
     int status = errors > 0;
     printf("%s: %s, %u errors, %u warnings\n", options->path, status == 0 ? "good" : "bad", errors,

@@ -14,6 +14,7 @@
 
 #include "base/config.h"
 #include "daemon/command.h"
+#include "daemon/config_print.h"
 #include "daemon/scratch.h"
 #include "daemon/status.h"
 
@@ -223,12 +224,7 @@ int daemon_command_replay(int argc, char **argv)
     if (status) {
         return status - 1;
     }
-    struct base_config_problems *problems = base_alloc_zeroed(1, sizeof *problems);
-    struct daemon_config *config = daemon_config_load(options.path, problems);
-    for (uint32_t i = 0; i < problems->count; i++) {
-        fprintf(stderr, "%s%s\n", problems->item[i].warning ? "warning: " : "", problems->item[i].text);
-    }
-    free(problems);
+    struct daemon_config *config = daemon_config_load_and_print(options.path);
     if (!config) {
         return 1;
     }

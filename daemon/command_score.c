@@ -247,8 +247,7 @@ int daemon_command_score(int argc, char **argv)
             }
         }
     }
-    int status =
-        optind == argc && !(score.json && score.avro) ? daemon_target_resolve(&score.target, "score") : 2;
+    int status = optind == argc && !(score.json && score.avro) ? daemon_target_resolve(&score.target) : 2;
     if (status == 2) {
         return usage(stderr, 2);
     }

@@ -203,7 +203,7 @@ int daemon_command_versions(int argc, char **argv)
             return usage(stderr, 2);
         }
     }
-    int status = optind == argc ? daemon_target_resolve(&target, "versions") : 2;
+    int status = optind == argc ? daemon_target_resolve(&target) : 2;
     if (status == 0) {
         status = versions_run(&target.redis, target.model);
     } else if (status == 2) {

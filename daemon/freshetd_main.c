@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/failpoint.h"
+#include "daemon/config_print.h"
 #include "daemon/notify.h"
 #include "daemon/pipeline.h"
 #include "daemon/signals.h"
@@ -71,9 +72,7 @@ static struct daemon_config *load(const char *path)
         daemon_config_free(config);
         config = NULL;
     }
-    for (uint32_t i = 0; i < problems->count; i++) {
-        fprintf(stderr, "%s%s\n", problems->item[i].warning ? "warning: " : "", problems->item[i].text);
-    }
+    daemon_config_print(problems, stderr);
     free(problems);
     return config;
 }

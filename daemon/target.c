@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/config_print.h"
+
 enum { TARGET_TIMEOUT_MS = 5000, TARGET_PORT = 6379 };
 
 bool daemon_target_option(struct daemon_target *target, int option, char *argument)
@@ -45,14 +47,10 @@ static bool target_address(char *address, struct publisher_redis_config *redis)
     return address[0] != '\0';
 }
 
-static int target_configured(struct daemon_target *target, const char *command)
+static int target_configured(struct daemon_target *target)
 {
-    struct base_config_problems *problems = base_alloc_zeroed(1, sizeof *problems);
-    target->config = daemon_config_load(target->path, problems);
-    free(problems);
+    target->config = daemon_config_load_and_print(target->path);
     if (!target->config) {
-        fprintf(stderr, "freshet %s: %s has errors: see freshet check -c %s\n", command, target->path,
-                target->path);
         return 1;
     }
     struct publisher_config publisher;
@@ -62,7 +60,7 @@ static int target_configured(struct daemon_target *target, const char *command)
     return 0;
 }
 
-int daemon_target_resolve(struct daemon_target *target, const char *command)
+int daemon_target_resolve(struct daemon_target *target)
 {
     static char local[] = "127.0.0.1";
     bool direct = target->address || target->socket || target->model;
@@ -70,7 +68,7 @@ int daemon_target_resolve(struct daemon_target *target, const char *command)
         return 2;
     }
     if (target->path) {
-        return target_configured(target, command);
+        return target_configured(target);
     }
     target->redis =
         (struct publisher_redis_config){.socket = target->socket, .timeout_ms = TARGET_TIMEOUT_MS};

@@ -25,9 +25,8 @@ struct daemon_target {
 
 // True if `option` is one of these; then it is noted.
 bool daemon_target_option(struct daemon_target *target, int option, char *argument);
-// Works out redis and model. 0; 2: wrong usage; 1: the configuration has errors (said on standard error in
-// the name of `command`).
-int daemon_target_resolve(struct daemon_target *target, const char *command);
+// Works out redis and model. 0; 2: wrong usage; 1: the configuration has errors (printed on standard error).
+int daemon_target_resolve(struct daemon_target *target);
 void daemon_target_clear(struct daemon_target *target);
 
 #endif

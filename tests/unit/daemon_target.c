@@ -47,7 +47,7 @@ Test(daemon_target, addresses)
         char address[32];
         snprintf(address, sizeof address, "%s", rows[i].text);
         struct daemon_target target = target_make(NULL, address, NULL, "m");
-        int status = daemon_target_resolve(&target, "test");
+        int status = daemon_target_resolve(&target);
         cr_assert_eq(status, rows[i].port ? 0 : 2, "%s", rows[i].text);
         if (status == 0) {
             cr_assert_str_eq(target.redis.host, rows[i].host);
@@ -62,7 +62,7 @@ Test(daemon_target, addresses)
 Test(daemon_target, without_an_address_it_is_the_local_one)
 {
     struct daemon_target target = target_make(NULL, NULL, NULL, "m");
-    cr_assert_eq(daemon_target_resolve(&target, "test"), 0);
+    cr_assert_eq(daemon_target_resolve(&target), 0);
     cr_assert_str_eq(target.redis.host, "127.0.0.1");
     cr_assert_eq(target.redis.port, 6379);
     daemon_target_clear(&target);
@@ -71,7 +71,7 @@ Test(daemon_target, without_an_address_it_is_the_local_one)
 Test(daemon_target, a_socket)
 {
     struct daemon_target target = target_make(NULL, NULL, "/run/redis.sock", "m");
-    cr_assert_eq(daemon_target_resolve(&target, "test"), 0);
+    cr_assert_eq(daemon_target_resolve(&target), 0);
     cr_assert_str_eq(target.redis.socket, "/run/redis.sock");
     cr_assert_null(target.redis.host);
     daemon_target_clear(&target);
@@ -86,7 +86,7 @@ Test(daemon_target, what_contradicts_itself_is_wrong_usage)
         target_make("c.yaml", address, NULL, NULL), target_make("c.yaml", NULL, "/s", NULL),
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        cr_assert_eq(daemon_target_resolve(&rows[i], "test"), 2, "row %zu", i);
+        cr_assert_eq(daemon_target_resolve(&rows[i]), 2, "row %zu", i);
         daemon_target_clear(&rows[i]);
     }
 }
@@ -108,7 +108,7 @@ Test(daemon_target, of_a_configuration)
           file);
     fclose(file);
     struct daemon_target target = target_make(path, NULL, NULL, NULL);
-    cr_assert_eq(daemon_target_resolve(&target, "test"), 0);
+    cr_assert_eq(daemon_target_resolve(&target), 0);
     cr_assert_str_eq(target.model, "shop");
     cr_assert_str_eq(target.redis.host, "example");
     cr_assert_eq(target.redis.port, 7001);
@@ -118,7 +118,7 @@ Test(daemon_target, of_a_configuration)
 
     unlink(path);
     target = target_make(path, NULL, NULL, NULL);
-    cr_assert_eq(daemon_target_resolve(&target, "test"), 1);
+    cr_assert_eq(daemon_target_resolve(&target), 1);
     daemon_target_clear(&target);
     support_directory_remove(directory);
 }
