@@ -445,15 +445,15 @@ static int print_reference(void)
     return status;
 }
 
-static int usage(void)
+static int usage(FILE *out, int status)
 {
-    fprintf(stderr,
+    fprintf(out,
             "usage: freshet check -c FILE [--rate IMPRESSIONS_PER_SECOND] [--ctr SHARE] [--cvr SHARE]\n"
             "                     [--lanes N]\n"
             "       freshet check --reference\n"
             "Says whether a configuration is right, what it will do and what it needs. --lanes N does not\n"
             "ask the source. --reference prints the reference page of all settings.\n");
-    return 2;
+    return status;
 }
 
 static bool share(const char *text, double *value)
@@ -464,18 +464,15 @@ static bool share(const char *text, double *value)
 int daemon_command_check(int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"reference", no_argument, NULL, 'R'},
-        {"rate", required_argument, NULL, 'r'},
-        {"ctr", required_argument, NULL, 't'},
-        {"cvr", required_argument, NULL, 'v'},
-        {"lanes", required_argument, NULL, 'l'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'}, {"reference", no_argument, NULL, 'R'},
+        {"rate", required_argument, NULL, 'r'},   {"ctr", required_argument, NULL, 't'},
+        {"cvr", required_argument, NULL, 'v'},    {"lanes", required_argument, NULL, 'l'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     struct check_options options = {.rate = 1000, .ctr = 0.05, .cvr = 0.05};
     bool reference = false, good = true;
     optind = 0; // glibc: begin anew
-    for (int option; good && (option = getopt_long(argc, argv, "c:", longs, NULL)) != -1;) {
+    for (int option; good && (option = getopt_long(argc, argv, "c:h", longs, NULL)) != -1;) {
         switch (option) {
         case 'c':
             options.path = optarg;
@@ -496,12 +493,14 @@ int daemon_command_check(int argc, char **argv)
             good = base_config_parse_uint(optarg, &options.lanes) == 0 && options.lanes >= 1 &&
                    options.lanes <= CONSUMER_LANES_MAX;
             break;
+        case 'h':
+            return usage(stdout, 0);
         default:
             good = false;
         }
     }
     if (!good || optind != argc || (reference ? options.path != NULL : options.path == NULL)) {
-        return usage();
+        return usage(stderr, 2);
     }
     return reference ? print_reference() : check_run(&options);
 }

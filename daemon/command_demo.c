@@ -33,7 +33,7 @@ enum {
 
 static const double JUMP_LOGIT = 2.2;
 
-static const char usage[] = "Usage: freshet demo [--seconds N] [--rate R] [--seed S]\n"
+static const char usage[] = "usage: freshet demo [--seconds N] [--rate R] [--seed S]\n"
                             "Starts a private Redis, an embedded broker and freshetd, streams a simulated "
                             "marketplace through them and\n"
                             "shows the model learning; ends by itself and leaves nothing behind.\n"
@@ -75,14 +75,19 @@ static void handle_stop(int signal)
     stopped = 1;
 }
 
+// 0; 1: help is wanted; -1: wrong usage.
 static int options_parse(int argc, char **argv, struct options *options)
 {
     static const struct option flags[] = {{"seconds", required_argument, NULL, 's'},
                                           {"rate", required_argument, NULL, 'r'},
                                           {"seed", required_argument, NULL, 'e'},
+                                          {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     optind = 1;
-    for (int flag; (flag = getopt_long(argc, argv, "", flags, NULL)) != -1;) {
+    for (int flag; (flag = getopt_long(argc, argv, "h", flags, NULL)) != -1;) {
+        if (flag == 'h') {
+            return 1;
+        }
         int result = flag == 's'   ? base_config_parse_uint(optarg, &options->seconds)
                      : flag == 'r' ? base_config_parse_real(optarg, &options->rate)
                      : flag == 'e' ? base_config_parse_uint(optarg, &options->seed)
@@ -281,15 +286,12 @@ static void demo_summary(const struct demo *demo)
 
 int daemon_command_demo(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return 0;
-    }
     struct demo demo = {
         .options = {.seconds = 60, .rate = 2000, .seed = 1}, .before = (double)NAN, .halfway_s = (double)NAN};
-    if (options_parse(argc, argv, &demo.options) < 0) {
-        fputs(usage, stderr);
-        return 2;
+    int parsed = options_parse(argc, argv, &demo.options);
+    if (parsed != 0) {
+        fputs(usage, parsed > 0 ? stdout : stderr);
+        return parsed > 0 ? 0 : 2;
     }
     stopped = 0;
     struct sigaction action = {.sa_handler = handle_stop};

@@ -29,7 +29,7 @@ struct options {
 };
 
 static const char usage[] =
-    "Usage: freshet generate (--files DIR | --bootstrap HOST:PORT) [options]\n"
+    "usage: freshet generate (--files DIR | --bootstrap HOST:PORT) [options]\n"
     "Writes impressions, clicks and purchases with known probabilities, in the order of their arrival;\n"
     "files and Kafka partitions of one seed hold the same records at the same offsets.\n"
     "\n"
@@ -235,6 +235,7 @@ static int option_set(int flag, const char *text, struct options *options)
     }
 }
 
+// 0; 1: help is wanted; -1: wrong usage.
 static int options_parse(int argc, char **argv, struct options *options)
 {
     static const struct option flags[] = {
@@ -247,6 +248,7 @@ static int options_parse(int argc, char **argv, struct options *options)
         {"truth", required_argument, NULL, FLAG_TRUTH},
         {"live", no_argument, NULL, FLAG_LIVE},
         {"jump", required_argument, NULL, FLAG_JUMP},
+        {"help", no_argument, NULL, 'h'},
     };
     enum { FLAGS = sizeof flags / sizeof *flags };
     struct option all[FLAGS + MARKET_ROWS + 1];
@@ -256,7 +258,10 @@ static int options_parse(int argc, char **argv, struct options *options)
         all[FLAGS + i] = (struct option){market_rows[i].name, required_argument, NULL, i};
     }
     optind = 1;
-    for (int flag; (flag = getopt_long(argc, argv, "X:", all, NULL)) != -1;) {
+    for (int flag; (flag = getopt_long(argc, argv, "X:h", all, NULL)) != -1;) {
+        if (flag == 'h') {
+            return 1;
+        }
         if (flag == '?') {
             return -1;
         }
@@ -370,10 +375,6 @@ static int generate_run(const struct options *options)
 
 int daemon_command_generate(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
-        fputs(usage, stdout);
-        return 0;
-    }
     struct options options = {.market = daemon_market_defaults};
     options.kafka.topics[0] = "impressions";
     options.kafka.topics[1] = "clicks";
@@ -383,9 +384,10 @@ int daemon_command_generate(int argc, char **argv)
     options.kafka.property_names = options.property_names;
     options.kafka.property_values = options.property_values;
     options.market.start_ms = INT64_MIN; // not given
-    int status = 2;
-    if (options_parse(argc, argv, &options) < 0) {
-        fputs(usage, stderr);
+    int status = options_parse(argc, argv, &options);
+    if (status != 0) {
+        fputs(usage, status > 0 ? stdout : stderr);
+        status = status > 0 ? 0 : 2;
         goto out;
     }
     if (options.market.start_ms == INT64_MIN) {

@@ -5,59 +5,23 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "daemon/command.h"
 #include "daemon/config.h"
+#include "daemon_support.h"
 #include "support_directory.h"
 
-enum { TEXT_SIZE = 1 << 17, ARGUMENTS_MAX = 16 };
-
-struct outcome {
-    int status;
-    char out[TEXT_SIZE], err[TEXT_SIZE];
-};
-
-static void read_back(FILE *file, char *text)
+static struct support_outcome *run(const char *const *arguments)
 {
-    rewind(file);
-    text[fread(text, 1, TEXT_SIZE - 1, file)] = '\0';
-    fclose(file);
-}
-
-// Runs the command with its standard output and error in files.
-static struct outcome *run(const char *const *arguments)
-{
-    struct outcome *outcome = calloc(1, sizeof *outcome);
-    FILE *out = tmpfile(), *err = tmpfile();
-    cr_assert(out && err);
-    fflush(NULL);
-    int saved_out = dup(1), saved_err = dup(2);
-    dup2(fileno(out), 1);
-    dup2(fileno(err), 2);
-    char *argv[ARGUMENTS_MAX] = {(char *)"check"};
-    int argc = 1;
-    for (; arguments[argc - 1]; argc++) {
-        cr_assert_lt(argc, ARGUMENTS_MAX - 1);
-        argv[argc] = (char *)arguments[argc - 1];
-    }
-    outcome->status = daemon_command_check(argc, argv);
-    fflush(NULL);
-    dup2(saved_out, 1);
-    dup2(saved_err, 2);
-    close(saved_out);
-    close(saved_err);
-    read_back(out, outcome->out);
-    read_back(err, outcome->err);
-    return outcome;
+    return support_command(daemon_command_check, "check", arguments);
 }
 
 #define RUN(...) run((const char *const[]){__VA_ARGS__, NULL})
 
 static char *read_file(const char *path)
 {
-    char *text = calloc(1, TEXT_SIZE);
+    char *text = calloc(1, DAEMON_SUPPORT_TEXT);
     FILE *file = fopen(path, "r");
     cr_assert_not_null(file, "%s", path);
-    text[fread(text, 1, TEXT_SIZE - 1, file)] = '\0';
+    text[fread(text, 1, DAEMON_SUPPORT_TEXT - 1, file)] = '\0';
     fclose(file);
     return text;
 }
@@ -65,7 +29,7 @@ static char *read_file(const char *path)
 Test(check, golden_output)
 {
     cr_assert_eq(chdir(FRESHET_SOURCE_DIR "/tests/golden"), 0);
-    struct outcome *outcome =
+    struct support_outcome *outcome =
         RUN("-c", "check.yaml", "--lanes", "4", "--rate", "2000", "--ctr", "0.1", "--cvr", "0.02");
     char *golden = read_file("check.txt");
     cr_assert_eq(outcome->status, 0, "%s", outcome->err);
@@ -80,7 +44,7 @@ Test(check, golden_output)
 
 Test(check, the_example_is_good)
 {
-    struct outcome *outcome = RUN("-c", FRESHET_SOURCE_DIR "/ops/freshet.yaml", "--lanes", "4");
+    struct support_outcome *outcome = RUN("-c", FRESHET_SOURCE_DIR "/ops/freshet.yaml", "--lanes", "4");
     cr_assert_eq(outcome->status, 0, "%s", outcome->err);
     cr_assert_str_eq(outcome->err, "");
     free(outcome);
@@ -91,7 +55,7 @@ struct place {
     char path[SUPPORT_DIRECTORY_MAX + 16];
 };
 
-static struct outcome *run_text(struct place *place, const char *text)
+static struct support_outcome *run_text(struct place *place, const char *text)
 {
     support_directory_make(place->directory);
     snprintf(place->path, sizeof place->path, "%s/c.yaml", place->directory);
@@ -99,7 +63,7 @@ static struct outcome *run_text(struct place *place, const char *text)
     cr_assert_not_null(file);
     fputs(text, file);
     fclose(file);
-    struct outcome *outcome = RUN("-c", place->path);
+    struct support_outcome *outcome = RUN("-c", place->path);
     support_directory_remove(place->directory);
     return outcome;
 }
@@ -107,7 +71,8 @@ static struct outcome *run_text(struct place *place, const char *text)
 Test(check, every_error_is_told)
 {
     struct place place;
-    struct outcome *outcome = run_text(&place, "source: {kind: files}\nslots: [{name: clicked}]\nwat: 1\n");
+    struct support_outcome *outcome =
+        run_text(&place, "source: {kind: files}\nslots: [{name: clicked}]\nwat: 1\n");
     cr_assert_eq(outcome->status, 1);
     cr_assert(strstr(outcome->err, "c.yaml:3:1: unknown setting \"wat\""), "%s", outcome->err);
     cr_assert(strstr(outcome->err, "source.path: must be given"));
@@ -125,7 +90,7 @@ Test(check, more_problems_than_are_kept)
     }
     snprintf(text + used, sizeof text - used, "]\n");
     struct place place;
-    struct outcome *outcome = run_text(&place, text);
+    struct support_outcome *outcome = run_text(&place, text);
     cr_assert_eq(outcome->status, 1);
     cr_assert(strstr(outcome->err, "and 136 more\n"), "%s", outcome->err);
     free(outcome);
@@ -134,7 +99,7 @@ Test(check, more_problems_than_are_kept)
 Test(check, paths_that_the_schema_does_not_know)
 {
     struct place place;
-    struct outcome *outcome = run_text(
+    struct support_outcome *outcome = run_text(
         &place, "source: {kind: files, path: x}\nslots: [{name: nosuch}]\n"
                 "actions: [{name: click, topic: clicks, wait: 1m, window: 1m, fields: {value: none}}]\n");
     cr_assert_eq(outcome->status, 1);
@@ -148,7 +113,7 @@ Test(check, paths_that_the_schema_does_not_know)
 Test(check, a_source_that_does_not_answer_is_said)
 {
     struct place place;
-    struct outcome *outcome =
+    struct support_outcome *outcome =
         run_text(&place, "source: {kind: kafka, bootstrap: '127.0.0.1:1', timeout: 300ms}\n"
                          "registry: {url: 'http://127.0.0.1:1'}\nslots: [{name: user_id}]\n");
     cr_assert_eq(outcome->status, 0, "%s", outcome->err);
@@ -161,7 +126,7 @@ Test(check, a_source_that_does_not_answer_is_said)
 Test(check, what_does_not_fit_is_said)
 {
     struct place place;
-    struct outcome *outcome =
+    struct support_outcome *outcome =
         run_text(&place, "source: {kind: files, path: x}\nslots: [{name: user_id, dimension: 256}]\n"
                          "actions: [{name: click, topic: c, wait: 1m, window: 400d},\n"
                          "  {name: purchase, topic: p, wait: 1m, window: 400d}]\n"
@@ -176,7 +141,7 @@ Test(check, what_does_not_fit_is_said)
 Test(check, files_are_asked_for_their_lanes)
 {
     struct place place;
-    struct outcome *outcome =
+    struct support_outcome *outcome =
         run_text(&place, "source: {kind: files, path: nowhere}\nslots: [{name: user_id}]\n");
     cr_assert_eq(outcome->status, 0, "%s", outcome->err);
     cr_assert(strstr(outcome->out, "lanes: unknown"), "%s", outcome->out);
@@ -185,7 +150,7 @@ Test(check, files_are_asked_for_their_lanes)
 
 Test(check, a_file_that_is_not_there)
 {
-    struct outcome *outcome = RUN("--config", "/nowhere/c.yaml");
+    struct support_outcome *outcome = RUN("--config", "/nowhere/c.yaml");
     cr_assert_eq(outcome->status, 1);
     cr_assert(strstr(outcome->err, "error: "));
     cr_assert(strstr(outcome->err, "cannot open /nowhere/c.yaml"));
@@ -194,7 +159,7 @@ Test(check, a_file_that_is_not_there)
 
 Test(check, the_reference_page_is_printed)
 {
-    struct outcome *outcome = RUN("--reference");
+    struct support_outcome *outcome = RUN("--reference");
     char *page = read_file(FRESHET_SOURCE_DIR "/docs/CONFIGURATION.md");
     cr_assert_eq(outcome->status, 0);
     cr_assert_str_eq(outcome->out, page);
@@ -202,7 +167,7 @@ Test(check, the_reference_page_is_printed)
     free(outcome);
 }
 
-static void wrong(struct outcome *outcome)
+static void wrong(struct support_outcome *outcome)
 {
     cr_assert_eq(outcome->status, 2);
     cr_assert(strstr(outcome->err, "usage: freshet check"));

@@ -8,23 +8,18 @@
 #include <unistd.h>
 
 #include "base/hash.h"
-#include "daemon/command.h"
 #include "daemon/produce_container.h"
+#include "daemon_support.h"
 #include "publisher/reader.h"
 #include "support_directory.h"
 #include "support_redis.h"
 
-enum { TEXT_SIZE = 1 << 14, ARGUMENTS_MAX = 16, PATH_BYTES = SUPPORT_DIRECTORY_MAX + 32 };
-
-struct outcome {
-    int status;
-    char out[TEXT_SIZE], err[TEXT_SIZE];
-};
+enum { PATH_BYTES = SUPPORT_DIRECTORY_MAX + 32 };
 
 struct world {
     struct support_redis *redis;
     char directory[SUPPORT_DIRECTORY_MAX];
-    struct outcome outcome;
+    struct support_outcome *outcome;
 };
 
 static const char *const slot_names[] = {"item"};
@@ -85,35 +80,25 @@ static void world_close(struct world *world)
 {
     support_redis_stop(world->redis);
     support_directory_remove(world->directory);
-}
-
-static void read_back(FILE *file, char *text)
-{
-    rewind(file);
-    text[fread(text, 1, TEXT_SIZE - 1, file)] = '\0';
-    fclose(file);
+    free(world->outcome);
 }
 
 // Runs `freshet score --socket ... --model test OPTION FILE [--id PATH]`; the outcome is the world's.
-static const struct outcome *run(struct world *world, const char *option, const char *path, const char *id)
+static const struct support_outcome *run(struct world *world, const char *option, const char *path,
+                                         const char *id)
 {
-    FILE *out = tmpfile(), *err = tmpfile();
-    cr_assert(out && err);
-    fflush(NULL);
-    int saved_out = dup(1), saved_err = dup(2);
-    dup2(fileno(out), 1);
-    dup2(fileno(err), 2);
-    const char *arguments[ARGUMENTS_MAX] = {
-        "score", "--socket", support_redis_socket(world->redis), "--model", "test", option, path, "--id", id};
-    world->outcome.status = daemon_command_score(id ? 9 : 7, (char **)(uintptr_t)arguments);
-    fflush(NULL);
-    dup2(saved_out, 1);
-    dup2(saved_err, 2);
-    close(saved_out);
-    close(saved_err);
-    read_back(out, world->outcome.out);
-    read_back(err, world->outcome.err);
-    return &world->outcome;
+    const char *const arguments[] = {"--socket",
+                                     support_redis_socket(world->redis),
+                                     "--model",
+                                     "test",
+                                     option,
+                                     path,
+                                     id ? "--id" : NULL,
+                                     id,
+                                     NULL};
+    free(world->outcome);
+    world->outcome = support_command(daemon_command_score, "score", arguments);
+    return world->outcome;
 }
 
 static void file_write(const struct world *world, const char *name, const char *text, char path[PATH_BYTES])
@@ -169,13 +154,13 @@ Test(daemon_score, lines_and_containers_get_the_readers_answers)
 {
     struct world world = {0};
     world_open(&world, true);
-    char lines[PATH_BYTES], avro[PATH_BYTES], first[TEXT_SIZE];
+    char lines[PATH_BYTES], avro[PATH_BYTES], first[DAEMON_SUPPORT_TEXT];
     file_write(&world, "i.jsonl",
                "{\"impression_id\": \"a\", \"shown\": {\"item\": \"x\"}}\n"
                "\n"
                "{\"impression_id\": \"b\", \"shown\": {\"item\": \"y\"}}",
                lines);
-    const struct outcome *outcome = run(&world, "--json", lines, NULL);
+    const struct support_outcome *outcome = run(&world, "--json", lines, NULL);
     cr_assert_eq(outcome->status, 0, "%s", outcome->err);
     snprintf(first, sizeof first, "%s", outcome->out);
     avro_write(&world, (const char *const[]){"a", "b"}, (const char *const[]){"x", "y"}, 2, avro);
@@ -204,13 +189,13 @@ Test(daemon_score, the_id_may_lie_deep_or_be_none)
     char path[PATH_BYTES];
     file_write(&world, "i.jsonl", "{\"meta\": {\"id\": \"deep\"}, \"shown\": {\"item\": \"x\"}}\n", path);
     cr_assert(strstr(run(&world, "--json", path, "meta.id")->out, "\"impression_id\":\"deep\""), "%s",
-              world.outcome.out);
+              world.outcome->out);
     cr_assert(strstr(run(&world, "--json", path, NULL)->out, "\"impression_id\":null"), "%s",
-              world.outcome.out);
+              world.outcome->out);
     // Bytes that JSON cannot hold.
     avro_write(&world, (const char *const[]){"\xff"}, (const char *const[]){"x"}, 1, path);
     cr_assert(strstr(run(&world, "--avro", path, NULL)->out, "\"impression_id\":null"), "%s",
-              world.outcome.out);
+              world.outcome->out);
     world_close(&world);
 }
 
@@ -221,7 +206,7 @@ Test(daemon_score, errors_name_the_place)
     char path[PATH_BYTES], place[PATH_BYTES + 8];
     file_write(&world, "i.jsonl", "{\"shown\": {\"item\": \"x\"}}\n{\"shown\": ", path);
     snprintf(place, sizeof place, "%s:2: ", path);
-    const struct outcome *outcome = run(&world, "--json", path, NULL);
+    const struct support_outcome *outcome = run(&world, "--json", path, NULL);
     cr_assert_eq(outcome->status, 1);
     cr_assert(strstr(outcome->err, place), "%s", outcome->err);
     cr_assert(strstr(outcome->out, "\"tasks\""), "what came before is answered");
@@ -247,7 +232,7 @@ Test(daemon_score, nothing_is_published)
 {
     struct world world = {0};
     world_open(&world, false);
-    const struct outcome *outcome = run(&world, "--json", "/dev/null", NULL);
+    const struct support_outcome *outcome = run(&world, "--json", "/dev/null", NULL);
     cr_assert_eq(outcome->status, 1);
     cr_assert(strstr(outcome->err, "test"), "the model is named: %s", outcome->err);
     support_redis_kill(world.redis);
