@@ -83,7 +83,7 @@ static int options_parse(int argc, char **argv, struct options *options)
                                           {"seed", required_argument, NULL, 'e'},
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
-    optind = 1;
+    optind = 0; // glibc: begin anew
     for (int flag; (flag = getopt_long(argc, argv, "h", flags, NULL)) != -1;) {
         if (flag == 'h') {
             return 1;

@@ -257,7 +257,7 @@ static int options_parse(int argc, char **argv, struct options *options)
     for (int i = 0; i < MARKET_ROWS; i++) {
         all[FLAGS + i] = (struct option){market_rows[i].name, required_argument, NULL, i};
     }
-    optind = 1;
+    optind = 0; // glibc: begin anew
     for (int flag; (flag = getopt_long(argc, argv, "X:h", all, NULL)) != -1;) {
         if (flag == 'h') {
             return 1;

@@ -72,7 +72,7 @@ static int replay_parse(int argc, char **argv, struct replay_options *options)
         {0},
     };
     options->pipeline.bounded = true;
-    optind = 1;
+    optind = 0; // glibc: begin anew
     for (int option; (option = getopt_long(argc, argv, "c:h", long_options, NULL)) != -1;) {
         switch (option) {
         case 'c':

@@ -224,7 +224,7 @@ int daemon_command_score(int argc, char **argv)
                                           {"help", no_argument, NULL, 'h'},
                                           {NULL, 0, NULL, 0}};
     struct score score = {.id = "impression_id", .time = "event_time"};
-    optind = 0;
+    optind = 0; // glibc: begin anew
     for (int option; (option = getopt_long(argc, argv, "c:h", longs, NULL)) != -1;) {
         switch (option) {
         case 'j':

@@ -194,7 +194,7 @@ int daemon_command_versions(int argc, char **argv)
     static const struct option longs[] = {
         DAEMON_TARGET_OPTIONS, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     struct daemon_target target = {0};
-    optind = 0;
+    optind = 0; // glibc: begin anew
     for (int option; (option = getopt_long(argc, argv, "c:h", longs, NULL)) != -1;) {
         if (option == 'h') {
             return usage(stdout, 0);
