@@ -11,7 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CONSUMER_INDEX_MAX = 0x7fffffff }; // records in one index
+enum {
+    CONSUMER_INDEX_MAX = 0x7fffffff,  // records in one index
+    CONSUMER_INDEX_RECORD_BYTES = 15, // most that a record costs here, in a large index
+};
 
 struct consumer_index;
 

@@ -7,7 +7,6 @@
 #include "base/hash.h"
 
 enum {
-    POOL_STEP = 64,              // bytes between block sizes
     POOL_CLASSES = 64,           // sizes with a free list; larger blocks come from malloc
     POOL_SLAB_MIN = 16384,       // bytes taken at a time, doubling
     POOL_SLAB_MAX = 1024 * 1024, // up to this
@@ -21,7 +20,7 @@ struct pool_slab {
 };
 
 struct consumer_pool {
-    struct consumer_pending *free[POOL_CLASSES + 1]; // [size / POOL_STEP]
+    struct consumer_pending *free[POOL_CLASSES + 1]; // [size / CONSUMER_POOL_STEP]
     struct pool_slab *slabs;
     uint8_t *rest; // of the newest slab
     size_t rest_size;
@@ -48,15 +47,15 @@ void consumer_pool_free(struct consumer_pool *pool)
     free(pool);
 }
 
-// A block of `size` bytes, a multiple of POOL_STEP.
+// A block of `size` bytes, a multiple of CONSUMER_POOL_STEP.
 static struct consumer_pending *pool_block(struct consumer_pool *pool, size_t size)
 {
-    if (size > POOL_CLASSES * POOL_STEP) {
+    if (size > POOL_CLASSES * CONSUMER_POOL_STEP) {
         return base_alloc(size);
     }
-    struct consumer_pending *block = pool->free[size / POOL_STEP];
+    struct consumer_pending *block = pool->free[size / CONSUMER_POOL_STEP];
     if (block) {
-        pool->free[size / POOL_STEP] = block->older;
+        pool->free[size / CONSUMER_POOL_STEP] = block->older;
         return block;
     }
     if (pool->rest_size < size) {
@@ -92,7 +91,7 @@ struct consumer_pending *consumer_pool_take(struct consumer_pool *pool, const st
     }
     size_t size = sizeof(struct consumer_pending) + copy.columns.size + copy.impression_id.size +
                   copy.event_id.size + copy.touch.size;
-    size = (size + POOL_STEP - 1) / POOL_STEP * POOL_STEP;
+    size = (size + CONSUMER_POOL_STEP - 1) / CONSUMER_POOL_STEP * CONSUMER_POOL_STEP;
     struct consumer_pending *pending = pool_block(pool, size);
     uint8_t *to = (uint8_t *)(pending + 1);
     pool_copy(&copy.columns, &to);
@@ -108,12 +107,12 @@ struct consumer_pending *consumer_pool_take(struct consumer_pool *pool, const st
 
 void consumer_pool_give(struct consumer_pool *pool, struct consumer_pending *pending)
 {
-    if (pending->block > POOL_CLASSES * POOL_STEP) {
+    if (pending->block > POOL_CLASSES * CONSUMER_POOL_STEP) {
         free(pending);
         return;
     }
-    pending->older = pool->free[pending->block / POOL_STEP];
-    pool->free[pending->block / POOL_STEP] = pending;
+    pending->older = pool->free[pending->block / CONSUMER_POOL_STEP];
+    pool->free[pending->block / CONSUMER_POOL_STEP] = pending;
 }
 
 struct heap_entry {

@@ -24,6 +24,8 @@ struct consumer_pending {
     struct orphans_key *keyed;
 };
 
+enum { CONSUMER_POOL_STEP = 64 }; // bytes: a block is a multiple of it
+
 struct consumer_pool;
 
 struct consumer_pool *consumer_pool_new(void);

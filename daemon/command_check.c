@@ -14,27 +14,15 @@
 
 #include "daemon/command.h"
 #include "daemon/config_print.h"
+#include "daemon/needs.h"
 #include "trainer/network.h"
 
-enum {
-    CHECK_SOURCE_TIMEOUT_MS = 3000, // for asking the broker
-    CHECK_ID_BYTES = 36,            // of an id, a UUID's
-    CHECK_TOUCH_BYTES = 40,         // of a touch key
-    CHECK_RECORD_BYTES = 64,        // of a journey log's record, before columns and ids (consumer/journey.c)
-    CHECK_ENTRY_BYTES = 16,         // of a record's entry in memory
-    CHECK_INDEX_BYTES = 15,         // of a record in one index
-    CHECK_ORPHAN_BYTES = 320,       // of an orphan or a pending event
-    CHECK_ROW_BYTES = 52, // of an embedding row beside its vector: what is known of it, and its index
-};
+enum { CHECK_SOURCE_TIMEOUT_MS = 3000 }; // for asking the broker
 
 struct check_options {
     const char *path;
-    double rate, ctr, cvr;
+    struct daemon_needs_rates rates;
     uint64_t lanes; // 0: ask the source
-};
-
-struct check_needs {
-    double memory, disk;
 };
 
 // --- Printing ---
@@ -121,15 +109,6 @@ static void print_topics(const struct daemon_config *config)
     }
 }
 
-// The rank that an action follows.
-static uint32_t action_parent(const struct daemon_config *config, uint32_t rank)
-{
-    struct consumer_lane_config lane;
-    char directory[DAEMON_CONFIG_PATH_MAX];
-    daemon_config_lane(config, 0, directory, &lane);
-    return lane.action[rank].parent;
-}
-
 static void print_tasks(const struct daemon_config *config)
 {
     printf("\ntasks:\n  %-4s %-16s %-16s %-14s %-9s %-9s %s\n", "task", "what", "after", "join", "wait",
@@ -138,7 +117,7 @@ static void print_tasks(const struct daemon_config *config)
         const struct daemon_config_action *action = daemon_config_action(config, rank);
         char wait[TEXT_MAX], window[TEXT_MAX];
         printf("  %-4u %-16s %-16s %-14s %-9s %-9s %g%s\n", rank - 1, action->name,
-               daemon_config_rank_name(config, action_parent(config, rank)),
+               daemon_config_rank_name(config, daemon_needs_parent(config, rank)),
                action->join == DAEMON_JOIN_LAST_TOUCH ? "last_touch" : "impression_id",
                text_duration(action->wait, wait), text_duration(action->window, window), action->weight,
                action->side ? " (side)" : "");
@@ -221,92 +200,8 @@ static int print_model(const struct daemon_config *config)
 
 // --- Needs ---
 
-// Records a second of a rank: the first stage after the impression comes at --ctr, whatever comes later at
-// --cvr.
-static double rank_rate(const struct daemon_config *config, const struct check_options *options,
-                        uint32_t rank)
-{
-    if (rank == 0) {
-        return options->rate;
-    }
-    uint32_t parent = action_parent(config, rank);
-    return rank_rate(config, options, parent) * (parent == 0 ? options->ctr : options->cvr);
-}
-
-// The journey log of a stage: nothing if no action follows it.
-static void need_stage(const struct daemon_config *config, const struct check_options *options,
-                       uint32_t stage, uint32_t lanes, struct check_needs *needs)
-{
-    int64_t retention = stage == 0 ? daemon_config_dedupe(config, 0) : 0;
-    bool by_id = false, by_touch = false, followed = false;
-    for (uint32_t rank = 1; rank < daemon_config_ranks(config); rank++) {
-        const struct daemon_config_action *action = daemon_config_action(config, rank);
-        if (action_parent(config, rank) == stage) {
-            followed = true;
-            retention = action->window > retention ? action->window : retention;
-            by_id = by_id || action->join == DAEMON_JOIN_IMPRESSION_ID;
-            by_touch = by_touch || action->join == DAEMON_JOIN_LAST_TOUCH;
-        }
-    }
-    if (!followed) {
-        return;
-    }
-    struct base_columns_layout layout = daemon_config_layout(config);
-    double record = CHECK_RECORD_BYTES + CHECK_ID_BYTES + 4 + (double)base_columns_header_size(layout) +
-                    8.0 * layout.categorical + (by_touch ? CHECK_TOUCH_BYTES : 0);
-    double records = rank_rate(config, options, stage) * (double)retention / 1000;
-    double disk = records * record + 2.0 * lanes * (double)config->segment;
-    double memory = records * (CHECK_ENTRY_BYTES + CHECK_INDEX_BYTES * (by_id + by_touch));
-    char disk_text[TEXT_MAX], memory_text[TEXT_MAX], keep[TEXT_MAX], name[TEXT_MAX];
-    snprintf(name, sizeof name, "journeys of %.32s", daemon_config_rank_name(config, stage));
-    printf("  %-26s %12.0f records of %.0f B, %s: disk %s, memory %s\n", name, records, record,
-           text_duration(retention, keep), text_bytes(disk, disk_text), text_bytes(memory, memory_text));
-    needs->disk += disk;
-    needs->memory += memory;
-}
-
-static void need_actions(const struct daemon_config *config, const struct check_options *options,
-                         uint32_t lanes, struct check_needs *needs)
-{
-    double ids = 0, disk = 0, orphans = 0;
-    for (uint32_t rank = 1; rank < daemon_config_ranks(config); rank++) {
-        double rate = rank_rate(config, options, rank);
-        double kept = rate * (double)daemon_config_dedupe(config, rank) / 1000;
-        ids += kept;
-        disk += kept * (CHECK_RECORD_BYTES + CHECK_ID_BYTES + 4) + 2.0 * lanes * (double)config->segment;
-        orphans += rate * (double)config->orphan_timeout / 1000;
-    }
-    if (config->orphan_max > 0 && orphans > (double)config->orphan_max * lanes) {
-        orphans = (double)config->orphan_max * lanes;
-    }
-    double memory = ids * (CHECK_ENTRY_BYTES + CHECK_INDEX_BYTES);
-    char disk_text[TEXT_MAX], memory_text[TEXT_MAX];
-    printf("  %-26s %12.0f ids: disk %s, memory %s\n", "remembered actions", ids, text_bytes(disk, disk_text),
-           text_bytes(memory, memory_text));
-    printf("  %-26s %12.0f if every action waited in vain: memory %s\n", "orphans, at most", orphans,
-           text_bytes(orphans * CHECK_ORPHAN_BYTES, memory_text));
-    needs->disk += disk;
-    needs->memory += memory + orphans * CHECK_ORPHAN_BYTES;
-}
-
-static void need_table(const struct daemon_config *config, struct check_needs *needs)
-{
-    const struct trainer_model_config *model = daemon_config_model(config);
-    uint32_t dimension = 0;
-    for (uint32_t i = 0; i < model->features.slots; i++) {
-        uint32_t other = model->features.slot[i].row.dimension;
-        dimension = other > dimension ? other : dimension;
-    }
-    double rows = model->features.slots > 0 ? (double)model->rows_max : 0;
-    double memory = rows * (4.0 * dimension + CHECK_ROW_BYTES);
-    char text[TEXT_MAX];
-    printf("  %-26s %12.0f rows of dimension %u: memory %s\n", "embedding rows, at most", rows, dimension,
-           text_bytes(memory, text));
-    needs->memory += memory;
-}
-
 // Says what this machine cannot give. A disk is judged where the nearest existing folder of state_dir lies.
-static void print_misfits(const struct daemon_config *config, const struct check_needs *needs)
+static void print_misfits(const struct daemon_config *config, const struct daemon_needs *needs)
 {
     char need[TEXT_MAX], have[TEXT_MAX];
     double memory = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
@@ -337,21 +232,29 @@ static void print_misfits(const struct daemon_config *config, const struct check
 static void print_needs(const struct daemon_config *config, const struct check_options *options,
                         uint32_t lanes)
 {
-    printf("\nneeds at %g impressions a second, ctr %g, cvr %g:\n", options->rate, options->ctr,
-           options->cvr);
-    struct check_needs needs = {0};
+    char disk[TEXT_MAX], memory[TEXT_MAX], keep[TEXT_MAX], name[TEXT_MAX];
+    struct daemon_needs needs;
+    daemon_needs(config, &options->rates, lanes, &needs);
+    printf("\nneeds at %g impressions a second, ctr %g, cvr %g:\n", options->rates.impressions,
+           options->rates.ctr, options->rates.cvr);
     for (uint32_t stage = 0; stage < daemon_config_ranks(config); stage++) {
-        need_stage(config, options, stage, lanes, &needs);
+        const struct daemon_needs_log *log = &needs.journeys[stage];
+        if (log->disk > 0) {
+            snprintf(name, sizeof name, "journeys of %.32s", daemon_config_rank_name(config, stage));
+            printf("  %-26s %12.0f records of %.0f B, %s: disk %s, memory %s\n", name, log->records,
+                   log->record_bytes, text_duration(log->retention, keep), text_bytes(log->disk, disk),
+                   text_bytes(log->memory, memory));
+        }
     }
-    need_actions(config, options, lanes, &needs);
-    need_table(config, &needs);
+    printf("  %-26s %12.0f ids: disk %s, memory %s\n", "remembered actions", needs.ids.records,
+           text_bytes(needs.ids.disk, disk), text_bytes(needs.ids.memory, memory));
+    printf("  %-26s %12.0f if every action waited in vain: memory %s\n", "orphans, at most", needs.orphans,
+           text_bytes(needs.orphan_memory, memory));
+    printf("  %-26s %12.0f rows of dimension %u: memory %s\n", "embedding rows, at most", needs.rows,
+           needs.row_dimension, text_bytes(needs.row_memory, memory));
     if (config->source.kind == DAEMON_SOURCE_KAFKA) {
-        char text[TEXT_MAX];
-        printf("  %-26s memory %s\n", "fetched ahead, at most",
-               text_bytes((double)config->source.memory, text));
-        needs.memory += (double)config->source.memory;
+        printf("  %-26s memory %s\n", "fetched ahead, at most", text_bytes(needs.fetch_memory, memory));
     }
-    char memory[TEXT_MAX], disk[TEXT_MAX];
     printf("  together: memory %s, disk %s\n", text_bytes(needs.memory, memory),
            text_bytes(needs.disk, disk));
     print_misfits(config, &needs);
@@ -469,7 +372,7 @@ int daemon_command_check(int argc, char **argv)
         {"cvr", required_argument, NULL, 'v'},    {"lanes", required_argument, NULL, 'l'},
         {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
-    struct check_options options = {.rate = 1000, .ctr = 0.05, .cvr = 0.05};
+    struct check_options options = {.rates = {.impressions = 1000, .ctr = 0.05, .cvr = 0.05}};
     bool reference = false, good = true;
     optind = 0; // glibc: begin anew
     for (int option; good && (option = getopt_long(argc, argv, "c:h", longs, NULL)) != -1;) {
@@ -481,13 +384,14 @@ int daemon_command_check(int argc, char **argv)
             reference = true;
             break;
         case 'r':
-            good = base_config_parse_real(optarg, &options.rate) == 0 && options.rate >= 0;
+            good = base_config_parse_real(optarg, &options.rates.impressions) == 0 &&
+                   options.rates.impressions >= 0;
             break;
         case 't':
-            good = share(optarg, &options.ctr);
+            good = share(optarg, &options.rates.ctr);
             break;
         case 'v':
-            good = share(optarg, &options.cvr);
+            good = share(optarg, &options.rates.cvr);
             break;
         case 'l':
             good = base_config_parse_uint(optarg, &options.lanes) == 0 && options.lanes >= 1 &&
