@@ -15,6 +15,7 @@
 #include "base/config.h"
 #include "daemon/command.h"
 #include "daemon/config_print.h"
+#include "daemon/lock.h"
 #include "daemon/scratch.h"
 #include "daemon/status.h"
 
@@ -189,7 +190,8 @@ static int replay_run(const struct daemon_config *config, const struct replay_op
     int status = 1;
     struct daemon_status_times begin = {base_clock_monotonic_ns(&base_clock_system),
                                         base_clock_wall_ms(&base_clock_system)};
-    struct daemon_pipeline *pipeline = daemon_pipeline_new(config, &options->pipeline, &error);
+    struct daemon_lock *lock = daemon_lock_take(options->pipeline.state_dir, &error);
+    struct daemon_pipeline *pipeline = lock ? daemon_pipeline_new(config, &options->pipeline, &error) : NULL;
     if (!pipeline || daemon_pipeline_start(pipeline, &error)) {
         goto out;
     }
@@ -214,6 +216,7 @@ out:
         fprintf(stderr, "freshet replay: %s\n", error.text);
     }
     daemon_pipeline_free(pipeline);
+    daemon_lock_free(lock);
     return status;
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/failpoint.h"
 #include "daemon/config_print.h"
+#include "daemon/lock.h"
 #include "daemon/notify.h"
 #include "daemon/pipeline.h"
 #include "daemon/signals.h"
@@ -30,6 +31,7 @@ struct freshetd {
     struct base_log *log;
     struct daemon_notify *notify;
     struct daemon_signals *signals;
+    struct daemon_lock *lock; // of the state directory
     struct daemon_pipeline *pipeline;
     int64_t watchdog_ns; // 0: none
     bool ready;
@@ -199,6 +201,10 @@ static int build(struct freshetd *freshetd, struct base_error *error)
     }
     freshetd->watchdog_ns =
         daemon_notify_watchdog_interval(getenv("WATCHDOG_USEC"), getenv("WATCHDOG_PID")) * 1000;
+    freshetd->lock = daemon_lock_take(freshetd->config->state_dir, error);
+    if (!freshetd->lock) {
+        return -1;
+    }
     // A file source is a bounded job under the daemon too: it ends when the files do.
     const struct daemon_pipeline_options options = {
         .publish = true,
@@ -294,6 +300,7 @@ int main(int argc, char **argv)
     freshetd.log = base_log_new(&log);
     int status = run(&freshetd);
     daemon_pipeline_free(freshetd.pipeline);
+    daemon_lock_free(freshetd.lock);
     daemon_signals_free(freshetd.signals);
     daemon_notify_free(freshetd.notify);
     base_log_free(freshetd.log);
