@@ -68,9 +68,11 @@ void trainer_arena_free(struct trainer_arena *arena)
     for (uint32_t i = 0; i < arena->chunks; i++) {
         trainer_arena_pages_free(arena->meta[i], arena_meta_size(arena));
         trainer_arena_pages_free(arena->vectors[i], arena_vectors_size(arena));
+        free(arena->marks[i]);
     }
     free(arena->meta);
     free(arena->vectors);
+    free(arena->marks);
     *arena = (struct trainer_arena){0};
 }
 
@@ -80,9 +82,11 @@ static void arena_grow(struct trainer_arena *arena)
         arena->capacity = arena->capacity ? 2 * arena->capacity : 16;
         arena->meta = base_realloc(arena->meta, arena->capacity * sizeof *arena->meta);
         arena->vectors = base_realloc(arena->vectors, arena->capacity * sizeof *arena->vectors);
+        arena->marks = base_realloc(arena->marks, arena->capacity * sizeof *arena->marks);
     }
     arena->meta[arena->chunks] = trainer_arena_pages(arena_meta_size(arena));
     arena->vectors[arena->chunks] = trainer_arena_pages(arena_vectors_size(arena));
+    arena->marks[arena->chunks] = base_alloc_zeroed(2 * trainer_arena_words(arena), sizeof **arena->marks);
     arena->chunks++;
 }
 
@@ -111,7 +115,19 @@ void trainer_arena_give(struct trainer_arena *arena, uint32_t row)
     arena->free = row;
 }
 
+uint32_t trainer_arena_extend(struct trainer_arena *arena, uint32_t count)
+{
+    uint32_t first = arena->rows;
+    assert(count <= TRAINER_ROW_NONE / 2 - first);
+    arena->rows += count;
+    while ((uint64_t)arena->chunks << arena->shift < arena->rows) {
+        arena_grow(arena);
+    }
+    return first;
+}
+
 uint64_t trainer_arena_bytes(const struct trainer_arena *arena)
 {
-    return (uint64_t)arena->chunks * (arena_meta_size(arena) + arena_vectors_size(arena));
+    return (uint64_t)arena->chunks * (arena_meta_size(arena) + arena_vectors_size(arena) +
+                                      2 * trainer_arena_words(arena) * sizeof **arena->marks);
 }

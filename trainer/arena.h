@@ -16,9 +16,11 @@ struct trainer_meta {
     int64_t last_seen; // event time, ms
     uint32_t next;     // the next row of the expiry bucket or of the free list
     uint32_t count;    // occurrences, saturating
-    uint16_t slot;
+    uint8_t slot;
     uint8_t used;
     uint8_t changed; // it is in its slot's list of changed rows
+    uint8_t dirty;   // the cut's generation in which it was resolved last; 0: the last cut has it (marks.c)
+    uint32_t stamp;  // snapshots that had been taken when it changed last
 };
 
 struct trainer_arena {
@@ -29,6 +31,7 @@ struct trainer_arena {
     uint32_t chunks, capacity;
     struct trainer_meta **meta; // [capacity], by chunk
     float **vectors;
+    uint64_t **marks; // two bit sets of a chunk's rows, one a generation of cuts (marks.c)
 };
 
 static inline struct trainer_meta *trainer_arena_meta(const struct trainer_arena *arena, uint32_t row)
@@ -42,11 +45,26 @@ static inline float *trainer_arena_vector(const struct trainer_arena *arena, uin
     return &arena->vectors[row >> arena->shift][place * arena->dimension];
 }
 
+// The chunk's rows that were marked in `generation` (1 or 2), a bit a row: [trainer_arena_words].
+static inline size_t trainer_arena_words(const struct trainer_arena *arena)
+{
+    return (((size_t)1 << arena->shift) + 63) / 64;
+}
+
+static inline uint64_t *trainer_arena_marks(const struct trainer_arena *arena, uint32_t chunk,
+                                            uint8_t generation)
+{
+    return arena->marks[chunk] + (generation - 1u) * trainer_arena_words(arena);
+}
+
 void trainer_arena_init(struct trainer_arena *arena, uint32_t dimension);
 void trainer_arena_free(struct trainer_arena *arena); // its contents; takes a zeroed one
 // A row to fill; its meta is zeroed but for `used`. Aborts if memory runs out.
 uint32_t trainer_arena_take(struct trainer_arena *arena);
 void trainer_arena_give(struct trainer_arena *arena, uint32_t row);
+// `count` rows in a row that no take will give out, and their first: their meta is zeroed; who asked for them
+// sets what is used.
+uint32_t trainer_arena_extend(struct trainer_arena *arena, uint32_t count);
 uint64_t trainer_arena_bytes(const struct trainer_arena *arena);
 
 // Zeroed memory, 64-byte aligned; from TRAINER_ARENA_CHUNK bytes on straight from the system, on huge pages

@@ -1,6 +1,9 @@
 // Counting towards admission. See candidates.h.
 #include "trainer/candidates.h"
 
+#include <stdlib.h>
+
+#include "base/bytes.h"
 #include "trainer/arena.h"
 
 void trainer_candidates_init(struct trainer_candidates *candidates, uint64_t entries)
@@ -10,11 +13,13 @@ void trainer_candidates_init(struct trainer_candidates *candidates, uint64_t ent
         candidates->bits++;
     }
     candidates->entries = trainer_arena_pages(sizeof *candidates->entries << candidates->bits);
+    candidates->marks = base_alloc_zeroed(trainer_candidates_buckets(candidates), sizeof *candidates->marks);
 }
 
 void trainer_candidates_free(struct trainer_candidates *candidates)
 {
     trainer_arena_pages_free(candidates->entries, sizeof *candidates->entries << candidates->bits);
+    free(candidates->marks);
     *candidates = (struct trainer_candidates){0};
 }
 

@@ -4,6 +4,7 @@
 #ifndef TRAINER_CANDIDATES_H
 #define TRAINER_CANDIDATES_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct trainer_candidate {
@@ -14,6 +15,8 @@ struct trainer_candidate {
 
 struct trainer_candidates {
     struct trainer_candidate *entries; // [1 << bits], in buckets of TRAINER_CANDIDATES_WAYS
+    uint8_t
+        *marks; // by bucket, the cut's generation in which it changed last; 0: the last cut has it (marks.c)
     uint32_t bits;
 };
 
@@ -23,11 +26,21 @@ enum { TRAINER_CANDIDATES_WAYS = 8, TRAINER_CANDIDATES_MIN = 1024 };
 void trainer_candidates_init(struct trainer_candidates *candidates, uint64_t entries);
 void trainer_candidates_free(struct trainer_candidates *candidates); // its contents; takes a zeroed one
 
+static inline uint32_t trainer_candidates_buckets(const struct trainer_candidates *candidates)
+{
+    return candidates->bits ? (UINT32_C(1) << candidates->bits) / TRAINER_CANDIDATES_WAYS : 0;
+}
+
+static inline uint32_t trainer_candidates_number(const struct trainer_candidates *candidates, uint64_t hash)
+{
+    return (uint32_t)(hash >> (64 - candidates->bits)) / TRAINER_CANDIDATES_WAYS;
+}
+
 static inline struct trainer_candidate *trainer_candidates_bucket(const struct trainer_candidates *candidates,
                                                                   uint64_t hash)
 {
-    return &candidates->entries[(hash >> (64 - candidates->bits)) / TRAINER_CANDIDATES_WAYS *
-                                TRAINER_CANDIDATES_WAYS];
+    return &candidates
+                ->entries[(size_t)trainer_candidates_number(candidates, hash) * TRAINER_CANDIDATES_WAYS];
 }
 
 // Counts an occurrence at `now` and returns the key's entry, valid until the next call. A key last seen more

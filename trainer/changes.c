@@ -5,6 +5,10 @@
 // again by another key or slot, and listed twice; a tombstone's key may have a row again. So neither dropping
 // nor admitting a row has to search them. They are cleaned too before they grow, so that both stay within
 // twice what is true.
+//
+// A cut does not save the list of changed rows: every row has a stamp, the number of snapshots that had been
+// taken when it was listed, and is saved with it. Rows whose stamp is below the number of the settled
+// snapshot have not changed since; of the others, those below that of the snapshot in flight are in that.
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +29,7 @@ static void list_grow(struct table_list *list)
     }
 }
 
-static void list_push(struct table_list *list, uint64_t item)
+void table_list_push(struct table_list *list, uint64_t item)
 {
     if (list->count == list->capacity) {
         list_grow(list);
@@ -65,18 +69,23 @@ static void slot_clean_changed(const struct trainer_table *table, struct table_s
     }
 }
 
-void table_changed(struct trainer_table *table, struct table_slot *slot, uint32_t row)
+// Lists a row that is not listed yet.
+static void slot_list_changed(struct trainer_table *table, struct table_slot *slot, uint32_t row)
 {
-    if (!table->tracking) {
-        return;
-    }
-    struct trainer_meta *meta = trainer_arena_meta(slot->arena, row);
     if (slot->changed.count == slot->changed.capacity) {
         slot_clean_changed(table, slot);
         list_grow(&slot->changed);
     }
-    meta->changed = META_CHANGED;
-    list_push(&slot->changed, row);
+    trainer_arena_meta(slot->arena, row)->changed = META_CHANGED;
+    table_list_push(&slot->changed, row);
+}
+
+void table_changed(struct trainer_table *table, struct table_slot *slot, uint32_t row)
+{
+    if (table->tracking) {
+        trainer_arena_meta(slot->arena, row)->stamp = table->snapshots;
+        slot_list_changed(table, slot, row);
+    }
 }
 
 void trainer_table_touch(struct trainer_table *table, uint16_t slot, trainer_row row)
@@ -112,10 +121,21 @@ static void slot_clean_tombstones(struct table_slot *slot)
     list->count = kept;
 }
 
+// Forgets what was in flight.
+static void table_forget_flying(struct trainer_table *table)
+{
+    table->flying = 0;
+    for (uint32_t s = 0; s < table->slots; s++) {
+        table->slot[s].flying.count = 0;
+        table->slot[s].flying_tombstones.count = 0;
+    }
+}
+
 // Gives up building deltas: the next snapshot is full.
 static void table_stop_tracking(struct trainer_table *table)
 {
     table->tracking = false;
+    table->settled = 0;
     for (uint32_t s = 0; s < table->slots; s++) {
         struct table_slot *slot = &table->slot[s];
         slot_clean_changed(table, slot);
@@ -140,7 +160,7 @@ void table_removed(struct trainer_table *table, struct table_slot *slot, uint64_
         table_stop_tracking(table);
         return;
     }
-    list_push(&slot->tombstones, key);
+    table_list_push(&slot->tombstones, key);
 }
 
 static void rows_reserve(struct trainer_snapshot_rows *rows, const struct table_slot *slot, size_t count)
@@ -168,7 +188,7 @@ static void slot_take_off(struct trainer_table *table, struct table_slot *slot, 
         uint32_t row = (uint32_t)slot->changed.items[i];
         struct trainer_meta *meta = trainer_arena_meta(slot->arena, row);
         meta->changed = 0;
-        list_push(&slot->flying, meta->key);
+        table_list_push(&slot->flying, meta->key);
         if (!full) {
             rows_add(rows, slot, row);
         }
@@ -187,7 +207,12 @@ static void slot_take_off(struct trainer_table *table, struct table_slot *slot, 
 bool trainer_table_snapshot(struct trainer_table *table, bool full, struct trainer_snapshot_rows *rows)
 {
     assert(table->training && !table->in_flight);
+    if (table->undecided) {
+        table_head(table, TABLE_HEAD_NONE);
+    }
     full = full || !table->tracking;
+    assert(table->snapshots < UINT32_MAX);
+    table->flying = ++table->snapshots;
     table->in_flight = true;
     table->tracking_before = table->tracking;
     table->tracking = true;
@@ -209,16 +234,9 @@ bool trainer_table_snapshot(struct trainer_table *table, bool full, struct train
     return true;
 }
 
-// What flew counts as changed again. A key that has lost its row since has its tombstone already; one that
-// has got a row again since is listed as changed already.
-static void slot_land(struct trainer_table *table, struct table_slot *slot)
+// Tombstones that flew count again. A key that has got a row again since is listed as changed already.
+static void slot_land_tombstones(struct trainer_table *table, struct table_slot *slot)
 {
-    for (size_t i = 0; i < slot->flying.count; i++) {
-        uint32_t row = table_slot_find(slot, slot->flying.items[i]);
-        if (row != TRAINER_ROW_NONE) {
-            trainer_table_touch(table, (uint16_t)(slot - table->slot), row);
-        }
-    }
     for (size_t i = 0; i < slot->flying_tombstones.count && table->tracking; i++) {
         if (table_slot_find(slot, slot->flying_tombstones.items[i]) == TRAINER_ROW_NONE) {
             table_removed(table, slot, slot->flying_tombstones.items[i]);
@@ -226,19 +244,73 @@ static void slot_land(struct trainer_table *table, struct table_slot *slot)
     }
 }
 
+// What flew counts as changed again, with the stamps it has. A key that has lost its row since has its
+// tombstone already.
+static void slot_land(struct trainer_table *table, struct table_slot *slot)
+{
+    for (size_t i = 0; i < slot->flying.count; i++) {
+        uint32_t row = table_slot_find(slot, slot->flying.items[i]);
+        if (row != TRAINER_ROW_NONE && !trainer_arena_meta(slot->arena, row)->changed) {
+            slot_list_changed(table, slot, row);
+        }
+    }
+    slot_land_tombstones(table, slot);
+}
+
+// What flew, and whether readers have got it, is decided.
+static void table_decide(struct trainer_table *table, bool published)
+{
+    if (!published && !table->tracking_before) {
+        table_stop_tracking(table);
+    }
+    if (published && table->tracking) {
+        table->settled = table->flying;
+    }
+    for (uint32_t s = 0; s < table->slots && !published && table->tracking; s++) {
+        slot_land(table, &table->slot[s]);
+    }
+    table_forget_flying(table);
+}
+
 void trainer_table_settle(struct trainer_table *table, bool published)
 {
     assert(table->in_flight);
     table->in_flight = false;
-    if (!published && !table->tracking_before) {
+    table_decide(table, published);
+}
+
+bool table_has_base(const struct trainer_table *table)
+{
+    return table->tracking && (table->flying == 0 || table->tracking_before);
+}
+
+void table_head(struct trainer_table *table, enum table_head head)
+{
+    assert(!table->in_flight);
+    table->undecided = false;
+    if ((head == TABLE_HEAD_SETTLED || head == TABLE_HEAD_FLYING) && table->flying) {
+        table_decide(table, head == TABLE_HEAD_FLYING);
+    }
+    if (head == TABLE_HEAD_PRESENT || head == TABLE_HEAD_NONE) {
+        table_forget_flying(table);
         table_stop_tracking(table);
     }
-    for (uint32_t s = 0; s < table->slots; s++) {
-        struct table_slot *slot = &table->slot[s];
-        if (!published && table->tracking) {
-            slot_land(table, slot);
-        }
-        slot->flying.count = 0;
-        slot->flying_tombstones.count = 0;
+    if (head == TABLE_HEAD_PRESENT) {
+        assert(table->snapshots < UINT32_MAX);
+        table->settled = ++table->snapshots;
+        table->tracking = true;
+    }
+}
+
+void table_restore_changed(struct trainer_table *table, struct table_slot *slot, uint32_t row)
+{
+    const struct trainer_meta *meta = trainer_arena_meta(slot->arena, row);
+    if (!table->tracking) {
+        return;
+    }
+    if (meta->stamp >= (table->flying ? table->flying : table->settled)) {
+        slot_list_changed(table, slot, row);
+    } else if (table->tracking_before && meta->stamp >= table->settled) {
+        table_list_push(&slot->flying, meta->key);
     }
 }

@@ -9,8 +9,13 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/section.h"
 
-enum { EVALUATOR_TOTAL = TRAINER_EVALUATOR_PARTS }; // the part that is the running total
+enum {
+    EVALUATOR_TOTAL = TRAINER_EVALUATOR_PARTS, // the part that is the running total
+    EVALUATOR_VERSION = 1,                     // of what is saved
+};
+static const char EVALUATOR_MAGIC[] = "FRSHEVAL", EVALUATOR_WHAT[] = "the cut's state of the evaluator";
 
 struct evaluator_sums {
     double events, positives, predictions, loss;
@@ -268,4 +273,138 @@ struct trainer_evaluation trainer_evaluator_total(const struct trainer_evaluator
 {
     assert(measure < TRAINER_MEASURES && task < evaluator->config.tasks);
     return sums_show(&evaluator->sums[EVALUATOR_TOTAL][measure][task]);
+}
+
+// ---- saving ----
+//
+//   u32 tasks, u32 stages, u32 measures, u32 bins, i64 window_ms, u8 started, i64 part
+//   the parts, the running total last; in them the measures, in them the tasks:
+//     4 doubles; u16 n, then n bins in which there is something: u16 number, 2 doubles
+
+static void save_double(struct base_buffer *buffer, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    base_buffer_u64(buffer, bits);
+}
+
+static double restore_double(struct base_reader *reader)
+{
+    uint64_t bits = base_reader_u64(reader);
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static bool sums_bin_is_used(const struct evaluator_sums *sums, uint32_t bin)
+{
+    return sums->bin_positives[bin] != 0 || sums->bin_negatives[bin] != 0;
+}
+
+static void sums_save(const struct evaluator_sums *sums, struct base_buffer *buffer)
+{
+    save_double(buffer, sums->events);
+    save_double(buffer, sums->positives);
+    save_double(buffer, sums->predictions);
+    save_double(buffer, sums->loss);
+    uint16_t used = 0;
+    for (uint32_t i = 0; i < TRAINER_EVALUATOR_BINS; i++) {
+        used = (uint16_t)(used + sums_bin_is_used(sums, i));
+    }
+    base_buffer_u16(buffer, used);
+    for (uint32_t i = 0; i < TRAINER_EVALUATOR_BINS; i++) {
+        if (sums_bin_is_used(sums, i)) {
+            base_buffer_u16(buffer, (uint16_t)i);
+            save_double(buffer, sums->bin_positives[i]);
+            save_double(buffer, sums->bin_negatives[i]);
+        }
+    }
+}
+
+static void sums_restore(struct evaluator_sums *sums, struct base_reader *reader)
+{
+    sums->events = restore_double(reader);
+    sums->positives = restore_double(reader);
+    sums->predictions = restore_double(reader);
+    sums->loss = restore_double(reader);
+    uint16_t used = base_reader_u16(reader);
+    for (uint32_t i = 0; i < used && !reader->failed; i++) {
+        uint16_t bin = base_reader_u16(reader);
+        double positives = restore_double(reader), negatives = restore_double(reader);
+        if (bin >= TRAINER_EVALUATOR_BINS) {
+            reader->failed = true;
+            return;
+        }
+        sums->bin_positives[bin] = positives;
+        sums->bin_negatives[bin] = negatives;
+    }
+}
+
+void trainer_evaluator_save(const struct trainer_evaluator *evaluator, struct base_buffer *buffer)
+{
+    size_t mark = base_section_begin(buffer, EVALUATOR_MAGIC, EVALUATOR_VERSION);
+    base_buffer_u32(buffer, evaluator->config.tasks);
+    base_buffer_u32(buffer, evaluator->config.stages);
+    base_buffer_u32(buffer, TRAINER_MEASURES);
+    base_buffer_u32(buffer, TRAINER_EVALUATOR_BINS);
+    base_buffer_u64(buffer, (uint64_t)evaluator->config.window_ms);
+    base_buffer_u8(buffer, evaluator->started);
+    base_buffer_u64(buffer, (uint64_t)evaluator->part);
+    for (uint32_t part = 0; part <= EVALUATOR_TOTAL; part++) {
+        for (uint32_t measure = 0; measure < TRAINER_MEASURES; measure++) {
+            for (uint32_t k = 0; k < evaluator->config.tasks; k++) {
+                sums_save(&evaluator->sums[part][measure][k], buffer);
+            }
+        }
+    }
+    base_section_end(buffer, mark);
+}
+
+// Reads a payload into `evaluator`, whose sums are zero.
+static int evaluator_parse(struct trainer_evaluator *evaluator, struct base_reader *reader,
+                           struct base_error *error)
+{
+    uint32_t tasks = base_reader_u32(reader), stages = base_reader_u32(reader);
+    uint32_t measures = base_reader_u32(reader), bins = base_reader_u32(reader);
+    int64_t window_ms = (int64_t)base_reader_u64(reader);
+    evaluator->started = base_reader_u8(reader) != 0;
+    evaluator->part = (int64_t)base_reader_u64(reader);
+    if (!reader->failed && (tasks != evaluator->config.tasks || stages != evaluator->config.stages)) {
+        return base_error_set(
+            error, BASE_ECONFLICT, "%s is of %u tasks with %u stages; the configuration has %u with %u",
+            EVALUATOR_WHAT, tasks, stages, evaluator->config.tasks, evaluator->config.stages);
+    }
+    if (measures != TRAINER_MEASURES || bins != TRAINER_EVALUATOR_BINS) {
+        reader->failed = true;
+    }
+    for (uint32_t part = 0; part <= EVALUATOR_TOTAL; part++) {
+        for (uint32_t measure = 0; measure < TRAINER_MEASURES; measure++) {
+            for (uint32_t k = 0; k < tasks && !reader->failed; k++) {
+                sums_restore(&evaluator->sums[part][measure][k], reader);
+            }
+        }
+    }
+    if (window_ms != evaluator->config.window_ms) {
+        evaluator->started = false;
+        memset(evaluator->sums, 0, EVALUATOR_TOTAL * sizeof *evaluator->sums);
+    }
+    return base_section_close(reader, EVALUATOR_WHAT, error);
+}
+
+int trainer_evaluator_restore(struct trainer_evaluator *evaluator, struct base_reader *from,
+                              struct base_error *error)
+{
+    struct base_reader after = *from, payload;
+    if (base_section_open(&after, EVALUATOR_MAGIC, EVALUATOR_VERSION, &payload, EVALUATOR_WHAT, error)) {
+        return -1;
+    }
+    struct trainer_evaluator *read = base_alloc_zeroed(1, sizeof *read);
+    read->config = evaluator->config;
+    int result = evaluator_parse(read, &payload, error);
+    if (result == 0) {
+        *evaluator = *read;
+        *from = after;
+    }
+    free(read);
+    return result;
 }

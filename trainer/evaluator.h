@@ -29,6 +29,7 @@
 #ifndef TRAINER_EVALUATOR_H
 #define TRAINER_EVALUATOR_H
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "trainer/loss.h"
 
@@ -68,6 +69,14 @@ void trainer_evaluator_feed(struct trainer_evaluator *evaluator, const struct ba
 void trainer_evaluator_advance(struct trainer_evaluator *evaluator, int64_t time);
 // Forgets the running totals, not the window: a new stretch begins ("the last quarter of the stream").
 void trainer_evaluator_reset(struct trainer_evaluator *evaluator);
+
+// Appends all of it, as one section "FRSHEVAL" (base/section.h).
+void trainer_evaluator_save(const struct trainer_evaluator *evaluator, struct base_buffer *buffer);
+// Takes a saved one off `from`; from here on this one shows and does what that one would. A window of another
+// length than the saved one starts empty; the running totals go on. Errors, with nothing changed:
+// BASE_EFORMAT (cut short, corrupt); BASE_ECONFLICT (other tasks or stages).
+int trainer_evaluator_restore(struct trainer_evaluator *evaluator, struct base_reader *from,
+                              struct base_error *error);
 
 // What a measure of a task shows. Where there is nothing to show (no event; for AUC: not both labels) a
 // number is NaN.

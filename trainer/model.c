@@ -13,40 +13,10 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
-#include "trainer/gather.h"
+#include "trainer/cut.h"
+#include "trainer/model_private.h"
 
 static const double MODEL_RATE_MAX = 1024; // what trainer_network_finite's bound allows for
-
-// Buffers of one thread that scores, over the weights of a model.
-struct trainer_scorer {
-    const struct trainer_model *model;
-    struct trainer_workers *workers; // own_workers, or the model's
-    struct trainer_workers *own_workers;
-    struct trainer_network *network; // own_network, or the model's
-    struct trainer_network *own_network;
-    struct trainer_gather *gather;
-    float *logits; // [batch x tasks]
-};
-
-struct trainer_model {
-    struct trainer_model_config config;
-    bool training;
-    struct trainer_workers *workers;
-    struct trainer_network *network;
-    struct trainer_table *table;
-    struct trainer_tensor *tensors; // the network's, then the slots'
-    uint32_t tensor_count;
-    size_t dense_size;
-    struct trainer_scorer scorer; // the model's own: shares workers and network
-    // Of a step:
-    struct base_span *columns; // [batch]
-    float *dlogits;            // [batch x tasks]
-    float *dx;                 // [batch x inputs]
-    float *conditional;        // [batch x tasks]
-    float *products;           // [batch x tasks]
-    uint64_t examples;
-    const struct trainer_snapshot *in_flight;
-};
 
 static int model_check_loss(const struct trainer_loss_config *loss, struct base_error *error)
 {
@@ -214,6 +184,7 @@ void trainer_model_free(struct trainer_model *model)
     if (!model) {
         return;
     }
+    trainer_cut_free(model->cut);
     trainer_gather_free(model->scorer.gather);
     free(model->scorer.logits);
     trainer_network_free(model->network);
@@ -383,6 +354,7 @@ struct trainer_snapshot *trainer_model_snapshot(struct trainer_model *model, int
     memcpy(snapshot->dense, trainer_network_slab(model->network), network_size * sizeof *snapshot->dense);
     memcpy(snapshot->dense + network_size, oov, oov_size * sizeof *snapshot->dense);
     model->in_flight = snapshot;
+    model->flying_tick = tick;
     return snapshot;
 }
 
@@ -391,6 +363,7 @@ void trainer_model_settle(struct trainer_model *model, const struct trainer_snap
 {
     assert(snapshot && model->in_flight == snapshot);
     trainer_table_settle(model->table, published);
+    model->settled_tick = published ? snapshot->tick : model->settled_tick;
     model->in_flight = NULL;
 }
 

@@ -51,6 +51,20 @@ static void rowindex_grow(struct trainer_rowindex *index)
     trainer_arena_pages_free(old, size * sizeof *old);
 }
 
+void trainer_rowindex_reserve(struct trainer_rowindex *index, uint64_t count)
+{
+    assert(index->used == 0);
+    uint32_t bits = index->bits;
+    while (4 * (count + 1) > UINT64_C(3) << bits) {
+        bits++;
+    }
+    assert(bits <= ROWINDEX_BITS_MAX);
+    if (bits > index->bits) {
+        trainer_rowindex_free(index);
+        *index = (struct trainer_rowindex){rowindex_entries(bits), bits, 0};
+    }
+}
+
 void trainer_rowindex_insert(struct trainer_rowindex *index, uint64_t hash, uint32_t row)
 {
     if (4 * (index->used + 1) > UINT64_C(3) << index->bits) {

@@ -61,6 +61,8 @@ static inline uint32_t trainer_rowindex_guess(const struct trainer_rowindex *ind
 
 void trainer_rowindex_init(struct trainer_rowindex *index);
 void trainer_rowindex_free(struct trainer_rowindex *index); // its contents; takes a zeroed one
+// Makes room for `count` rows, so that their insertion does not grow it. It must be empty.
+void trainer_rowindex_reserve(struct trainer_rowindex *index, uint64_t count);
 // The key must not be there. Grows at three quarters.
 void trainer_rowindex_insert(struct trainer_rowindex *index, uint64_t hash, uint32_t row);
 // The row must be there.

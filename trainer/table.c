@@ -3,8 +3,8 @@
 //   key --rowindex (a slot's own)--> row number --arena (a dimension's)--> meta, vector
 //
 // Each of the three is a cache miss in a large table, so that keys are resolved in blocks: all homes are
-// prefetched, then, by the hash alone, all rows; then the block is worked off in order. What changed is kept
-// in changes.c.
+// prefetched, then, by the hash alone, all rows; then the block is worked off in order. What changed since
+// the last publication is kept in changes.c, since the last cut in marks.c.
 #include "trainer/table.h"
 
 #include <assert.h>
@@ -118,6 +118,7 @@ struct trainer_table *trainer_table_new(const struct trainer_table_config *confi
     table->rows_max = config->rows_max;
     table->training = config->training;
     table->now = INT64_MIN;
+    table->generation = 1;
     for (uint32_t s = 0; s < config->slots; s++) {
         table_slot_init(table, s, config);
     }
@@ -143,6 +144,7 @@ void trainer_table_free(struct trainer_table *table)
         table_list_free(&slot->tombstones);
         table_list_free(&slot->flying);
         table_list_free(&slot->flying_tombstones);
+        table_list_free(&slot->dropped);
         free(slot->ring);
     }
     for (uint32_t i = 0; i < table->arenas; i++) {
@@ -153,28 +155,13 @@ void trainer_table_free(struct trainer_table *table)
     free(table);
 }
 
-// The number of the expiry bucket of a time: floor(time / granule).
-static int64_t slot_bucket(const struct table_slot *slot, int64_t time)
-{
-    return time / slot->granule - (time % slot->granule < 0);
-}
-
-static void slot_chain(struct table_slot *slot, uint32_t row)
-{
-    struct trainer_meta *meta = trainer_arena_meta(slot->arena, row);
-    uint64_t bucket = (uint64_t)slot_bucket(slot, meta->last_seen + slot->expiry);
-    uint32_t *head = &slot->ring[bucket % TABLE_EXPIRY_RING];
-    meta->next = *head;
-    *head = row;
-}
-
 // A row for a key that has none; its vector is the caller's to fill.
 static uint32_t table_add(struct trainer_table *table, struct table_slot *slot, uint64_t key, uint64_t hash)
 {
     uint32_t row = trainer_arena_take(slot->arena);
     struct trainer_meta *meta = trainer_arena_meta(slot->arena, row);
     meta->key = key;
-    meta->slot = (uint16_t)(slot - table->slot);
+    meta->slot = (uint8_t)(slot - table->slot);
     trainer_rowindex_insert(&slot->index, hash, row);
     table->rows++;
     return row;
@@ -188,6 +175,10 @@ static trainer_row table_admit(struct trainer_table *table, struct table_slot *s
     uint64_t count = 1;
     struct trainer_candidate *candidate = NULL;
     if (slot->admission > 1) {
+        uint32_t bucket = trainer_candidates_number(&slot->candidates, hash);
+        if (slot->candidates.marks[bucket] != table->generation) {
+            table_mark_bucket(table, slot, bucket);
+        }
         candidate = trainer_candidates_count(&slot->candidates, hash, key, table->now, slot->expiry);
         count = candidate->count;
         if (count < slot->admission) {
@@ -199,6 +190,7 @@ static trainer_row table_admit(struct trainer_table *table, struct table_slot *s
         return oov;
     }
     uint32_t row = table_add(table, slot, key, hash);
+    table_mark(table, slot, row);
     struct trainer_meta *meta = trainer_arena_meta(slot->arena, row);
     meta->last_seen = table->now;
     meta->count = count < UINT32_MAX ? (uint32_t)count : UINT32_MAX;
@@ -211,9 +203,9 @@ static trainer_row table_admit(struct trainer_table *table, struct table_slot *s
     }
     if (slot->expiry) {
         if (slot->expired == INT64_MIN) {
-            slot->expired = slot_bucket(slot, table->now) - 1;
+            slot->expired = table_slot_bucket(slot, table->now) - 1;
         }
-        slot_chain(slot, row);
+        table_slot_chain(slot, row);
     }
     table_changed(table, slot, row);
     return row;
@@ -259,6 +251,9 @@ void trainer_table_resolve(struct trainer_table *table, const uint64_t *keys, co
             }
             struct trainer_meta *meta = trainer_arena_meta(slot->arena, row);
             assert(meta->slot == slots[i]);
+            if (meta->dirty != table->generation) {
+                table_mark(table, slot, row);
+            }
             meta->last_seen = table->now;
             meta->count += meta->count < UINT32_MAX;
             rows[i] = row;
@@ -310,6 +305,9 @@ void trainer_table_prefetch(const struct trainer_table *table, uint16_t slot, tr
 static void table_drop(struct trainer_table *table, struct table_slot *slot, uint32_t row)
 {
     uint64_t key = trainer_arena_meta(slot->arena, row)->key;
+    if (table->training) {
+        table_mark_dropped(table, slot, row);
+    }
     trainer_rowindex_remove(&slot->index, trainer_rowindex_hash(key), row);
     trainer_arena_give(slot->arena, row);
     table->rows--;
@@ -331,10 +329,10 @@ static void slot_expire(struct trainer_table *table, struct table_slot *slot, in
         while (row != TRAINER_ROW_NONE) {
             struct trainer_meta *meta = trainer_arena_meta(slot->arena, row);
             uint32_t next = meta->next;
-            if (slot_bucket(slot, meta->last_seen + slot->expiry) <= due) {
+            if (table_slot_bucket(slot, meta->last_seen + slot->expiry) <= due) {
                 table_drop(table, slot, row);
             } else {
-                slot_chain(slot, row);
+                table_slot_chain(slot, row);
             }
             row = next;
         }
@@ -348,7 +346,7 @@ void trainer_table_expire(struct trainer_table *table, int64_t now)
     for (uint32_t s = 0; s < table->slots; s++) {
         struct table_slot *slot = &table->slot[s];
         if (slot->expiry && slot->expired != INT64_MIN) {
-            int64_t due = slot_bucket(slot, table->now) - 1;
+            int64_t due = table_slot_bucket(slot, table->now) - 1;
             if (due > slot->expired) {
                 slot_expire(table, slot, due);
             }
@@ -418,8 +416,10 @@ uint64_t trainer_table_bytes(const struct trainer_table *table)
         bytes += sizeof *slot + (sizeof *slot->index.entries << slot->index.bits);
         bytes += slot->ring ? TABLE_EXPIRY_RING * sizeof *slot->ring : 0;
         bytes += slot->candidates.bits ? sizeof *slot->candidates.entries << slot->candidates.bits : 0;
-        bytes += sizeof(uint64_t) * (slot->changed.capacity + slot->tombstones.capacity +
-                                     slot->flying.capacity + slot->flying_tombstones.capacity);
+        bytes += trainer_candidates_buckets(&slot->candidates);
+        bytes +=
+            sizeof(uint64_t) * (slot->changed.capacity + slot->tombstones.capacity + slot->flying.capacity +
+                                slot->flying_tombstones.capacity + slot->dropped.capacity);
     }
     return bytes;
 }

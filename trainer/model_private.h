@@ -1,0 +1,43 @@
+// The model's inside, shared by model.c (training), cut.c (saving) and restore.c.
+#ifndef TRAINER_MODEL_PRIVATE_H
+#define TRAINER_MODEL_PRIVATE_H
+
+#include "trainer/gather.h"
+#include "trainer/model.h"
+
+struct trainer_cut;
+
+// Buffers of one thread that scores, over the weights of a model.
+struct trainer_scorer {
+    const struct trainer_model *model;
+    struct trainer_workers *workers; // own_workers, or the model's
+    struct trainer_workers *own_workers;
+    struct trainer_network *network; // own_network, or the model's
+    struct trainer_network *own_network;
+    struct trainer_gather *gather;
+    float *logits; // [batch x tasks]
+};
+
+struct trainer_model {
+    struct trainer_model_config config;
+    bool training;
+    struct trainer_workers *workers;
+    struct trainer_network *network;
+    struct trainer_table *table;
+    struct trainer_tensor *tensors; // the network's, then the slots'
+    uint32_t tensor_count;
+    size_t dense_size;
+    struct trainer_scorer scorer; // the model's own: shares workers and network
+    // Of a step:
+    struct base_span *columns; // [batch]
+    float *dlogits;            // [batch x tasks]
+    float *dx;                 // [batch x inputs]
+    float *conditional;        // [batch x tasks]
+    float *products;           // [batch x tasks]
+    uint64_t examples;
+    const struct trainer_snapshot *in_flight;
+    int64_t settled_tick, flying_tick; // of the snapshots that the table numbers
+    struct trainer_cut *cut;           // in progress, or complete and not taken yet
+};
+
+#endif

@@ -1,0 +1,388 @@
+// A model out of a cut. See cut.h: the model's section says what there is, then dense tensors, then slots.
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/section.h"
+#include "trainer/cut_format.h"
+#include "trainer/model_private.h"
+#include "trainer/restore_private.h"
+
+static const char MODEL_WHAT[] = "the cut's model section";
+
+struct restore {
+    struct trainer_model *model;
+    struct trainer_table *table;
+    const struct trainer_cut_source *source;
+    struct base_buffer section;
+    bool found;
+    struct restore_slot slot[TRAINER_SLOTS_MAX];
+    uint32_t tensor; // the next piece of dense
+    uint64_t piece;
+    // Of each slot, when they are read in parallel:
+    struct base_error error[TRAINER_SLOTS_MAX];
+    int result[TRAINER_SLOTS_MAX];
+};
+
+static const char *restore_slot_name(const struct restore *restore, uint32_t slot)
+{
+    return restore->model->config.features.slot[slot].row.name;
+}
+
+// ---- the model's section ----
+
+static bool span_is(struct base_span span, const char *text)
+{
+    return span.data && span.size == strlen(text) && memcmp(span.data, text, span.size) == 0;
+}
+
+static int span_length(struct base_span span)
+{
+    return span.data ? (int)(span.size < TRAINER_TENSOR_NAME_MAX ? span.size : TRAINER_TENSOR_NAME_MAX) : 0;
+}
+
+static int parse_slot(struct restore *restore, uint32_t s, struct base_reader *reader,
+                      struct base_error *error)
+{
+    struct table_slot *slot = &restore->table->slot[s];
+    struct restore_slot *saved = &restore->slot[s];
+    const char *name = restore_slot_name(restore, s);
+    struct base_span old = base_section_get_span(reader);
+    uint32_t dimension = base_reader_u32(reader), optimiser = base_reader_u32(reader);
+    int64_t expiry = (int64_t)base_reader_u64(reader);
+    saved->rows = base_reader_u64(reader);
+    saved->expired = (int64_t)base_reader_u64(reader);
+    uint32_t buckets = base_reader_u32(reader);
+    if (reader->failed) {
+        return 0; // the caller looks
+    }
+    if (!span_is(old, name)) {
+        return base_error_set(error, BASE_ECONFLICT, "slot %u is %s and was %.*s when the cut was made", s,
+                              name, span_length(old), (const char *)old.data);
+    }
+    if (dimension != slot->dimension) {
+        return base_error_set(error, BASE_ECONFLICT,
+                              "slot %s has dimension %u and had %u when the cut was made", name,
+                              slot->dimension, dimension);
+    }
+    if (optimiser != 0) {
+        return base_error_set(error, BASE_ECONFLICT,
+                              "slot %s: its rows in the cut have %u bytes of optimiser state; SGD has none",
+                              name, optimiser);
+    }
+    if (buckets != trainer_candidates_buckets(&slot->candidates)) {
+        return base_error_set(error, BASE_ECONFLICT,
+                              "slot %s counts towards admission in %u buckets and did in %u when the cut was "
+                              "made: admission, rows_max or the number of slots has changed",
+                              name, trainer_candidates_buckets(&slot->candidates), buckets);
+    }
+    saved->expiry_fits = expiry == slot->expiry;
+    return 0;
+}
+
+static int parse_slots(struct restore *restore, struct base_reader *reader, struct base_error *error)
+{
+    struct trainer_table *table = restore->table;
+    uint32_t slots = base_reader_u32(reader);
+    if (slots != table->slots && !reader->failed) {
+        return base_error_set(error, BASE_ECONFLICT,
+                              "the model has %u slots and had %u when the cut was made", table->slots, slots);
+    }
+    uint64_t rows = 0;
+    for (uint32_t s = 0; s < table->slots && !reader->failed; s++) {
+        if (parse_slot(restore, s, reader, error)) {
+            return -1;
+        }
+        if (restore->slot[s].rows > table->rows_max - rows) {
+            return base_error_set(error, BASE_ECONFLICT, "the cut has more rows than rows_max, %llu",
+                                  (unsigned long long)table->rows_max);
+        }
+        rows += restore->slot[s].rows;
+    }
+    return 0;
+}
+
+static int parse_tensors(struct restore *restore, struct base_reader *reader, struct base_error *error)
+{
+    const struct trainer_model *model = restore->model;
+    uint32_t tensors = base_reader_u32(reader);
+    for (uint32_t t = 0; t < tensors && t < model->tensor_count && !reader->failed; t++) {
+        const struct trainer_tensor *tensor = &model->tensors[t];
+        struct base_span old = base_section_get_span(reader);
+        uint32_t rows = base_reader_u32(reader), columns = base_reader_u32(reader);
+        if (!reader->failed && !span_is(old, tensor->name)) {
+            return base_error_set(error, BASE_ECONFLICT, "tensor %u is %s and was %.*s when the cut was made",
+                                  t, tensor->name, span_length(old), (const char *)old.data);
+        }
+        if (!reader->failed && (rows != tensor->rows || columns != tensor->columns)) {
+            return base_error_set(error, BASE_ECONFLICT,
+                                  "tensor %s is %u x %u and was %u x %u when the cut was made", tensor->name,
+                                  tensor->rows, tensor->columns, rows, columns);
+        }
+    }
+    if (tensors != model->tensor_count && !reader->failed) {
+        return base_error_set(error, BASE_ECONFLICT,
+                              "the model has %u tensors and had %u when the cut was made",
+                              model->tensor_count, tensors);
+    }
+    return 0;
+}
+
+static void parse_list(struct base_reader *reader, struct table_list *list)
+{
+    uint64_t count = base_reader_u64(reader);
+    if (count > reader->rest.size / sizeof(uint64_t)) {
+        reader->failed = true;
+    }
+    for (uint64_t i = 0; i < count && !reader->failed; i++) {
+        table_list_push(list, base_reader_u64(reader));
+    }
+}
+
+static int parse_publication(struct restore *restore, struct base_reader *reader, struct base_error *error)
+{
+    struct trainer_model *model = restore->model;
+    struct trainer_table *table = restore->table;
+    uint8_t base = base_reader_u8(reader);
+    table->snapshots = base_reader_u32(reader);
+    table->settled = base_reader_u32(reader);
+    model->settled_tick = (int64_t)base_reader_u64(reader);
+    table->flying = base_reader_u32(reader);
+    model->flying_tick = (int64_t)base_reader_u64(reader);
+    table->tracking = base != CUT_BASE_NONE;
+    table->tracking_before = base == CUT_BASE_SETTLED;
+    table->undecided = table->tracking;
+    bool fits = base <= CUT_BASE_SETTLED && table->settled <= table->snapshots &&
+                table->flying <= table->snapshots && (table->settled != 0) == (base == CUT_BASE_SETTLED) &&
+                (table->flying == 0 || table->settled < table->flying) &&
+                (base != CUT_BASE_NONE || table->flying == 0) &&
+                (base != CUT_BASE_FLYING || table->flying != 0);
+    if (!reader->failed && !fits) {
+        return base_error_set(error, BASE_EFORMAT, "%s has a publication state that cannot be", MODEL_WHAT);
+    }
+    for (uint32_t s = 0; s < table->slots; s++) {
+        parse_list(reader, &table->slot[s].tombstones);
+        parse_list(reader, &table->slot[s].flying_tombstones);
+    }
+    return 0;
+}
+
+// Where each slot's expiry and rows go on.
+static int restore_prepare(struct restore *restore, struct base_error *error)
+{
+    struct trainer_table *table = restore->table;
+    for (uint32_t s = 0; s < table->slots; s++) {
+        struct table_slot *slot = &table->slot[s];
+        struct restore_slot *saved = &restore->slot[s];
+        saved->first = trainer_arena_extend(slot->arena, (uint32_t)saved->rows);
+        table->rows += saved->rows;
+        if (slot->expiry && saved->rows && !saved->expiry_fits) {
+            slot->expired = table_slot_bucket(slot, table->now) - 1;
+        } else if (slot->expiry && saved->expiry_fits) {
+            int64_t newest = table->now == INT64_MIN ? INT64_MIN : table_slot_bucket(slot, table->now) - 1;
+            if (saved->expired > newest || (saved->rows && saved->expired == INT64_MIN)) {
+                return base_error_set(error, BASE_EFORMAT, "%s: expiry of slot %s cannot stand there",
+                                      MODEL_WHAT, restore_slot_name(restore, s));
+            }
+            slot->expired = saved->expired;
+        }
+    }
+    return 0;
+}
+
+static int restore_keep_section(void *context, struct base_span key, struct base_span value,
+                                struct base_error *error)
+{
+    struct restore *restore = context;
+    if (key.size != 1) {
+        return base_error_set(error, BASE_EFORMAT, "%s has a key of %zu bytes", MODEL_WHAT, key.size);
+    }
+    base_buffer_append(&restore->section, value.data, value.size);
+    restore->found = true;
+    return 0;
+}
+
+static int restore_section(struct restore *restore, struct base_error *error)
+{
+    static const uint8_t prefix = CUT_KEY_MODEL;
+    const struct trainer_cut_source *source = restore->source;
+    if (source->scan(source->context, base_span_make(&prefix, 1), restore_keep_section, restore, error)) {
+        return -1;
+    }
+    if (!restore->found) {
+        return base_error_set(error, BASE_ENOTFOUND, "there is no cut of a model");
+    }
+    struct trainer_table *table = restore->table;
+    struct base_reader whole = {base_buffer_span(&restore->section), false}, reader;
+    if (base_section_open(&whole, CUT_MAGIC, CUT_VERSION, &reader, MODEL_WHAT, error) ||
+        base_section_close(&whole, MODEL_WHAT, error)) {
+        return -1;
+    }
+    restore->model->examples = base_reader_u64(&reader);
+    table->now = (int64_t)base_reader_u64(&reader);
+    table->refused = base_reader_u64(&reader);
+    if (table->now != INT64_MIN && (table->now < -RESTORE_TIME_MAX || table->now > RESTORE_TIME_MAX)) {
+        return base_error_set(error, BASE_EFORMAT, "%s: its time %lld cannot be", MODEL_WHAT,
+                              (long long)table->now);
+    }
+    if (parse_slots(restore, &reader, error) || parse_tensors(restore, &reader, error) ||
+        parse_publication(restore, &reader, error)) {
+        return -1;
+    }
+    return base_section_close(&reader, MODEL_WHAT, error);
+}
+
+// ---- dense tensors ----
+
+static int restore_piece(void *context, struct base_span key, struct base_span value,
+                         struct base_error *error)
+{
+    struct restore *restore = context;
+    struct trainer_model *model = restore->model;
+    if (restore->tensor == model->tensor_count) {
+        return base_error_set(error, BASE_EFORMAT, "the cut has dense weights of no tensor");
+    }
+    const struct trainer_tensor *tensor = &model->tensors[restore->tensor];
+    size_t at = restore->piece * CUT_PIECE, floats = (size_t)tensor->rows * tensor->columns;
+    size_t count = floats - at < CUT_PIECE ? floats - at : CUT_PIECE;
+    uint8_t *bytes = base_alloc(CUT_KEY_MAX + CUT_VALUE_MAX);
+    bool fits = key.size == CUT_KEY_DENSE_SIZE && cut_load_big(key.data + 1, 4) == restore->tensor &&
+                cut_load_big(key.data + 5, 4) == restore->piece &&
+                value.size == count * sizeof(float) + CUT_CHECKSUM &&
+                restore_checksum_fits(key, value, bytes);
+    free(bytes);
+    if (!fits) {
+        return base_error_set(error, BASE_EFORMAT, "piece %llu of the cut's tensor %s is %s",
+                              (unsigned long long)restore->piece, tensor->name,
+                              key.size == CUT_KEY_DENSE_SIZE ? "missing, misplaced or corrupt" : "misplaced");
+    }
+    memcpy(trainer_model_tensor(model, restore->tensor) + at, value.data, count * sizeof(float));
+    restore->piece++;
+    if (at + count == floats) {
+        restore->tensor++;
+        restore->piece = 0;
+    }
+    return 0;
+}
+
+static int restore_dense(struct restore *restore, struct base_error *error)
+{
+    static const uint8_t prefix = CUT_KEY_DENSE;
+    const struct trainer_cut_source *source = restore->source;
+    if (source->scan(source->context, base_span_make(&prefix, 1), restore_piece, restore, error)) {
+        return -1;
+    }
+    if (restore->tensor != restore->model->tensor_count) {
+        return base_error_set(error, BASE_EFORMAT, "the cut lacks piece %llu of tensor %s",
+                              (unsigned long long)restore->piece,
+                              restore->model->tensors[restore->tensor].name);
+    }
+    return 0;
+}
+
+// ---- rows ----
+
+static void restore_tile(void *context, uint32_t s)
+{
+    struct restore *restore = context;
+    restore->result[s] = restore_slot_read(restore->table, s, restore_slot_name(restore, s),
+                                           &restore->slot[s], restore->source, &restore->error[s]);
+}
+
+static int restore_slots(struct restore *restore, struct base_error *error)
+{
+    if (restore->source->parallel) {
+        trainer_workers_run(restore->model->workers, restore->table->slots, restore_tile, restore);
+    }
+    for (uint32_t s = 0; s < restore->table->slots; s++) {
+        if (!restore->source->parallel) {
+            restore_tile(restore, s);
+        }
+        if (restore->result[s]) {
+            *error = restore->error[s];
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int restore_stray(void *context, struct base_span key, struct base_span value,
+                         struct base_error *error)
+{
+    (void)context;
+    (void)value;
+    struct base_reader reader = {key, false};
+    uint8_t kind = base_reader_u8(&reader);
+    struct base_span slot = base_reader_bytes(&reader, 2);
+    struct base_span rest = base_reader_bytes(&reader, kind == CUT_KEY_ROW ? 8 : 4);
+    if (reader.failed) {
+        return base_error_set(error, BASE_EFORMAT, "the cut has a row's key of %zu bytes", key.size);
+    }
+    return base_error_set(error, BASE_EFORMAT, "the cut has %s %0*llx of slot %llu, which the model has not",
+                          kind == CUT_KEY_ROW ? "row" : "bucket", (int)(2 * rest.size),
+                          (unsigned long long)cut_load_big(rest.data, rest.size),
+                          (unsigned long long)cut_load_big(slot.data, slot.size));
+}
+
+// Rows and candidates of slots that there are not.
+static int restore_strays(const struct restore *restore, struct base_error *error)
+{
+    static const uint8_t kinds[] = {CUT_KEY_ROW, CUT_KEY_CANDIDATES};
+    const struct trainer_cut_source *source = restore->source;
+    for (size_t i = 0; i < sizeof kinds; i++) {
+        // By the upper byte of the slot's number; those of the lower byte are below the first.
+        for (uint32_t high = 1; high <= UINT8_MAX; high++) {
+            const uint8_t prefix[] = {kinds[i], (uint8_t)high};
+            if (source->scan(source->context, base_span_make(prefix, sizeof prefix), restore_stray, NULL,
+                             error)) {
+                return -1;
+            }
+        }
+        for (uint32_t low = restore->table->slots; low <= UINT8_MAX; low++) {
+            const uint8_t prefix[] = {kinds[i], 0, (uint8_t)low};
+            if (source->scan(source->context, base_span_make(prefix, sizeof prefix), restore_stray, NULL,
+                             error)) {
+                return -1;
+            }
+        }
+    }
+    return 0;
+}
+
+int trainer_model_restore(struct trainer_model *model, const struct trainer_cut_source *source,
+                          struct base_error *error)
+{
+    struct trainer_table *table = model->table;
+    assert(model->training && !model->cut && !model->in_flight && model->examples == 0);
+    assert(table->rows == 0 && table->now == INT64_MIN);
+    struct restore *restore = base_alloc_zeroed(1, sizeof *restore);
+    *restore = (struct restore){.model = model, .table = table, .source = source};
+    int result = restore_section(restore, error) || restore_prepare(restore, error) ||
+                         restore_dense(restore, error) || restore_slots(restore, error) ||
+                         restore_strays(restore, error)
+                     ? -1
+                     : 0;
+    table->durable = true;
+    base_buffer_free(&restore->section);
+    free(restore);
+    return result;
+}
+
+void trainer_model_head(struct trainer_model *model, int64_t tick, int64_t present)
+{
+    struct trainer_table *table = model->table;
+    assert(model->training && !model->in_flight);
+    enum table_head head = TABLE_HEAD_NONE;
+    if (tick == INT64_MIN) {
+        head = TABLE_HEAD_NONE;
+    } else if (tick == present) {
+        head = TABLE_HEAD_PRESENT;
+        model->settled_tick = tick;
+    } else if (table_has_base(table) && tick == model->settled_tick) {
+        head = TABLE_HEAD_SETTLED;
+    } else if (table->tracking && table->flying && tick == model->flying_tick) {
+        head = TABLE_HEAD_FLYING;
+        model->settled_tick = tick;
+    }
+    table_head(table, head);
+}
