@@ -1,12 +1,23 @@
 // freshet bench: the benchmarks, one JSON object a line, each with the ratio to its limit measured in the
 // same run.
+//
+// They run in a child, whose temporary directories lie within one of ours: however the child ends, by Ctrl-C
+// too, its Redis and its broker end with it, and the directory goes.
+#include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "daemon/bench.h"
 #include "daemon/command.h"
+#include "daemon/scratch.h"
+#include "daemon/signals.h"
 
 static const struct {
     const char *name;
@@ -24,7 +35,12 @@ static const struct {
     {"pipeline", daemon_bench_pipeline, "a topic's content through the whole daemon into Redis"},
 };
 
-enum { BENCHES = sizeof benches / sizeof *benches };
+enum {
+    BENCHES = sizeof benches / sizeof *benches,
+    BENCH_LOOK_MS = 200,
+    BENCH_REMOVE_MAX = 50, // attempts, 20 ms apart: what the child had started may take a moment to end
+    BENCH_SIGNALLED = 128,
+};
 
 static int usage(FILE *out, int status)
 {
@@ -49,6 +65,68 @@ static int bench_find(const char *name)
     return -1;
 }
 
+// The child's life.
+static void bench_child(const bool wanted[BENCHES], const char *directory, pid_t parent)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setenv("TMPDIR", directory, 1);
+    int status = getppid() == parent ? 0 : 1;
+    for (int i = 0; i < BENCHES && getppid() == parent; i++) {
+        if (wanted[i]) {
+            status |= benches[i].run(stdout);
+            fflush(stdout);
+        }
+    }
+    _exit(status);
+}
+
+// Waits for the child's end, or for a signal, which ends it. The exit status.
+static int bench_wait(pid_t pid, struct daemon_signals *signals)
+{
+    int status, number = 0;
+    pid_t ended;
+    while ((ended = waitpid(pid, &status, WNOHANG)) == 0 && !daemon_signals_ends(number) &&
+           number != SIGHUP) {
+        number = daemon_signals_wait(signals, BENCH_LOOK_MS);
+    }
+    if (ended == 0) {
+        kill(pid, SIGKILL);
+        waitpid(pid, &status, 0);
+        return BENCH_SIGNALLED + number;
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : BENCH_SIGNALLED + WTERMSIG(status);
+}
+
+static int bench_run(const bool wanted[BENCHES])
+{
+    char directory[DAEMON_SCRATCH_MAX] = "";
+    struct base_error error = {0};
+    int status = 1;
+    pid_t parent = getpid(), pid = -1;
+    struct daemon_signals *signals = daemon_signals_new(&error);
+    fflush(NULL); // what is buffered is printed once
+    if (signals && daemon_scratch_make("bench", directory, &error) == 0 && (pid = fork()) < 0) {
+        base_error_set_errno(&error, BASE_EIO, errno, "fork");
+    }
+    if (pid == 0) {
+        bench_child(wanted, directory, parent);
+    } else if (pid > 0) {
+        status = bench_wait(pid, signals);
+    }
+    for (int i = 0; daemon_scratch_remove(directory, &error) && i < BENCH_REMOVE_MAX; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = 20 * 1000000L}, NULL);
+    }
+    if (pid < 0 || access(directory, F_OK) == 0) {
+        fprintf(stderr, "freshet bench: %s\n", error.text);
+    }
+    daemon_signals_free(signals);
+    return status;
+}
+
 int daemon_command_bench(int argc, char **argv)
 {
     bool wanted[BENCHES] = {0};
@@ -63,12 +141,8 @@ int daemon_command_bench(int argc, char **argv)
         }
         wanted[bench] = true;
     }
-    int status = 0;
-    for (int i = 0; i < BENCHES; i++) {
-        if (argc == 1 || wanted[i]) {
-            status |= benches[i].run(stdout);
-            fflush(stdout);
-        }
+    for (int i = 0; i < BENCHES && argc == 1; i++) {
+        wanted[i] = true;
     }
-    return status;
+    return bench_run(wanted);
 }

@@ -3,13 +3,16 @@
 //
 // Prints, as one JSON object: events, samples by kind, the joiner's counters, what was predicted before each
 // update, and the weight hash. Nothing is published unless asked for.
+//
+// A signal stops it in order: what was read is learned, and the temporary directory goes; a second one, or
+// one that comes while a broker or Redis is waited for, ends it at once, and the directory goes all the same.
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/config.h"
@@ -17,9 +20,10 @@
 #include "daemon/config_print.h"
 #include "daemon/lock.h"
 #include "daemon/scratch.h"
+#include "daemon/signals.h"
 #include "daemon/status.h"
 
-enum { REPLAY_LOOK_MS = 100, REPLAY_BAR = 30 };
+enum { REPLAY_LOOK_MS = 100, REPLAY_BAR = 30, REPLAY_SIGNALLED = 128 };
 
 static const char usage[] =
     "usage: freshet replay -c FILE [options]\n"
@@ -148,23 +152,40 @@ static void replay_progress(const struct daemon_pipeline_state *state, double se
     fflush(stderr);
 }
 
-static void replay_wait(struct daemon_pipeline *pipeline, const struct replay_options *options,
-                        bool end_known, int64_t begin)
+static bool replay_ends(int number)
 {
+    return daemon_signals_ends(number) || number == SIGHUP;
+}
+
+// Seen by the watch: ends the process at once. What runs besides has nothing that anybody would miss.
+static void replay_quit(void *temporary, int number)
+{
+    if (replay_ends(number)) {
+        struct base_error ignored;
+        daemon_scratch_remove(temporary, &ignored);
+        _exit(REPLAY_SIGNALLED + number);
+    }
+}
+
+// Waits until all is learned, or for a signal: its number, else 0.
+static int replay_wait(struct daemon_pipeline *pipeline, const struct replay_options *options,
+                       struct daemon_signals *signals, bool end_known, int64_t begin)
+{
+    int number = 0;
     bool show = !options->quiet && isatty(STDERR_FILENO);
     struct daemon_pipeline_state state;
     do {
-        const struct timespec nap = {0, REPLAY_LOOK_MS * 1000000L};
-        nanosleep(&nap, NULL);
+        number = daemon_signals_wait(signals, REPLAY_LOOK_MS);
         daemon_pipeline_state(pipeline, &state);
         if (show) {
             replay_progress(&state, (double)(base_clock_monotonic_ns(&base_clock_system) - begin) / 1e9,
                             end_known);
         }
-    } while (!state.learner.ended);
+    } while (!state.learner.ended && !replay_ends(number));
     if (show) {
         fputc('\n', stderr);
     }
+    return replay_ends(number) ? number : 0;
 }
 
 static void replay_print(const struct daemon_config *config, const struct daemon_pipeline *pipeline,
@@ -184,19 +205,40 @@ static void replay_print(const struct daemon_config *config, const struct daemon
     json_decref(object);
 }
 
-static int replay_run(const struct daemon_config *config, const struct replay_options *options)
+// The exit status. `temporary` is removed if a signal ends the process here.
+static int replay_run(const struct daemon_config *config, const struct replay_options *options,
+                      char *temporary)
 {
     struct base_error error = {0};
     int status = 1;
     struct daemon_status_times begin = {base_clock_monotonic_ns(&base_clock_system),
                                         base_clock_wall_ms(&base_clock_system)};
-    struct daemon_lock *lock = daemon_lock_take(options->pipeline.state_dir, &error);
-    struct daemon_pipeline *pipeline = lock ? daemon_pipeline_new(config, &options->pipeline, &error) : NULL;
-    if (!pipeline || daemon_pipeline_start(pipeline, &error)) {
+    struct daemon_pipeline *pipeline = NULL;
+    struct daemon_signals_watch *watch = NULL;
+    struct daemon_lock *lock = NULL;
+    struct daemon_signals *signals = daemon_signals_new(&error);
+    if (!signals || !(lock = daemon_lock_take(options->pipeline.state_dir, &error)) ||
+        !(watch = daemon_signals_watch_new(signals, replay_quit, temporary, &error)) ||
+        !(pipeline = daemon_pipeline_new(config, &options->pipeline, &error))) {
         goto out;
     }
-    replay_wait(pipeline, options, config->source.kind == DAEMON_SOURCE_KAFKA, begin.monotonic_ns);
-    if (daemon_pipeline_join(pipeline, &error)) {
+    daemon_signals_watch_free(watch);
+    watch = NULL;
+    if (daemon_pipeline_start(pipeline, &error)) {
+        goto out;
+    }
+    int number = replay_wait(pipeline, options, signals, config->source.kind == DAEMON_SOURCE_KAFKA,
+                             begin.monotonic_ns);
+    if (number) {
+        daemon_pipeline_stop(pipeline);
+    }
+    watch = daemon_signals_watch_new(signals, replay_quit, temporary, &error);
+    if (!watch || daemon_pipeline_join(pipeline, &error)) {
+        goto out;
+    }
+    if (number) {
+        base_error_set(&error, BASE_ESTOPPED, "stopped: %s", strsignal(number));
+        status = REPLAY_SIGNALLED + number;
         goto out;
     }
     struct daemon_status_times end = {base_clock_monotonic_ns(&base_clock_system),
@@ -217,6 +259,8 @@ out:
     }
     daemon_pipeline_free(pipeline);
     daemon_lock_free(lock);
+    daemon_signals_watch_free(watch);
+    daemon_signals_free(signals);
     return status;
 }
 
@@ -238,7 +282,7 @@ int daemon_command_replay(int argc, char **argv)
         options.pipeline.state_dir = temporary;
     }
     if (status == 0) {
-        status = replay_run(config, &options);
+        status = replay_run(config, &options, temporary);
     } else {
         fprintf(stderr, "freshet replay: %s\n", error.text);
         status = 1;

@@ -21,4 +21,15 @@ bool daemon_signals_ends(int number);
 // Readable when a signal is there: for poll(2).
 int daemon_signals_fd(const struct daemon_signals *signals);
 
+// A watch waits for signals on a thread of its own, while the caller is busy where it cannot ask for them.
+struct daemon_signals_watch;
+
+// Calls `seen` with the number of each signal that comes, on the watch's thread; it may end the process.
+// Nobody else may wait for signals meanwhile. Errors: BASE_EIO.
+struct daemon_signals_watch *daemon_signals_watch_new(struct daemon_signals *signals,
+                                                      void (*seen)(void *context, int number), void *context,
+                                                      struct base_error *error);
+// Once it has returned, `seen` is not called again: later signals are daemon_signals_wait's. Takes NULL.
+void daemon_signals_watch_free(struct daemon_signals_watch *watch);
+
 #endif
