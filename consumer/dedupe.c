@@ -11,8 +11,9 @@ struct consumer_dedupe {
     int64_t dedupe;
 };
 
-struct consumer_dedupe *consumer_dedupe_new(const struct consumer_dedupe_config *config,
-                                            struct base_error *error)
+// An empty set if `state` is NULL, else the saved one.
+static struct consumer_dedupe *dedupe_make(const struct consumer_dedupe_config *config,
+                                           struct base_reader *state, struct base_error *error)
 {
     struct consumer_journey_config journey = {
         .directory = config->directory,
@@ -21,15 +22,30 @@ struct consumer_dedupe *consumer_dedupe_new(const struct consumer_dedupe_config 
         .segment_bytes = config->segment_bytes,
         .retention = config->dedupe,
         .by_id = true,
+        .disk = config->disk,
+        .keep_dropped = config->keep_dropped,
     };
     struct consumer_dedupe *dedupe = base_alloc_zeroed(1, sizeof *dedupe);
     dedupe->dedupe = config->dedupe;
-    dedupe->journey = consumer_journey_new(&journey, error);
+    dedupe->journey = state ? consumer_journey_restore(&journey, state, NULL, 0, error)
+                            : consumer_journey_new(&journey, error);
     if (!dedupe->journey) {
         consumer_dedupe_free(dedupe);
         return NULL;
     }
     return dedupe;
+}
+
+struct consumer_dedupe *consumer_dedupe_new(const struct consumer_dedupe_config *config,
+                                            struct base_error *error)
+{
+    return dedupe_make(config, NULL, error);
+}
+
+struct consumer_dedupe *consumer_dedupe_restore(const struct consumer_dedupe_config *config,
+                                                struct base_reader *state, struct base_error *error)
+{
+    return dedupe_make(config, state, error);
 }
 
 void consumer_dedupe_free(struct consumer_dedupe *dedupe)
@@ -80,9 +96,15 @@ void consumer_dedupe_release(struct consumer_dedupe *dedupe)
     consumer_journey_release(dedupe->journey);
 }
 
-int consumer_dedupe_sync(struct consumer_dedupe *dedupe, struct base_error *error)
+int consumer_dedupe_save(struct consumer_dedupe *dedupe, uint64_t cut, struct base_buffer *state,
+                         struct base_sync *sync, struct base_error *error)
 {
-    return consumer_journey_sync(dedupe->journey, error);
+    return consumer_journey_save(dedupe->journey, cut, state, sync, error);
+}
+
+void consumer_dedupe_cut_done(struct consumer_dedupe *dedupe, uint64_t cut)
+{
+    consumer_journey_cut_done(dedupe->journey, cut);
 }
 
 uint64_t consumer_dedupe_count(const struct consumer_dedupe *dedupe)

@@ -5,6 +5,7 @@
 #define CONSUMER_DEDUPE_H
 
 #include "base/bytes.h"
+#include "base/disk.h"
 #include "base/error.h"
 
 struct consumer_dedupe_config {
@@ -12,7 +13,9 @@ struct consumer_dedupe_config {
     const char *name;      // of the log's files
     uint32_t lane;
     uint64_t segment_bytes;
-    int64_t dedupe; // ms for which an id is remembered, inclusive
+    int64_t dedupe;         // ms for which an id is remembered, inclusive
+    struct base_disk *disk; // NULL: the system's
+    bool keep_dropped;      // as of consumer_segments_config
 };
 
 struct consumer_dedupe;
@@ -31,7 +34,11 @@ int consumer_dedupe_check(struct consumer_dedupe *dedupe, struct base_span id, i
 int64_t consumer_dedupe_drop_time(const struct consumer_dedupe *dedupe);
 void consumer_dedupe_drop(struct consumer_dedupe *dedupe);
 void consumer_dedupe_release(struct consumer_dedupe *dedupe);
-int consumer_dedupe_sync(struct consumer_dedupe *dedupe, struct base_error *error);
+int consumer_dedupe_save(struct consumer_dedupe *dedupe, uint64_t cut, struct base_buffer *state,
+                         struct base_sync *sync, struct base_error *error);
+void consumer_dedupe_cut_done(struct consumer_dedupe *dedupe, uint64_t cut);
+struct consumer_dedupe *consumer_dedupe_restore(const struct consumer_dedupe_config *config,
+                                                struct base_reader *state, struct base_error *error);
 uint64_t consumer_dedupe_count(const struct consumer_dedupe *dedupe); // ids held
 uint64_t consumer_dedupe_memory_bytes(const struct consumer_dedupe *dedupe);
 uint64_t consumer_dedupe_disk_bytes(const struct consumer_dedupe *dedupe);

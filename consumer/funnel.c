@@ -105,6 +105,8 @@ static void funnel_compile_stage(struct consumer_funnel *funnel, uint32_t stage)
     struct consumer_funnel_stage *compiled = &funnel->stage[stage];
     compiled->name = stage ? funnel->action[stage].name : "impression";
     compiled->next = stage + 1;
+    // Whoever looks whether a stage's action is joined is told by the action's own record after a restart.
+    compiled->retention = stage ? funnel->action[stage].window : 0;
     for (uint32_t rank = 1; rank < funnel->ranks; rank++) {
         const struct consumer_action_config *action = &funnel->action[rank];
         if (action->parent != stage) {

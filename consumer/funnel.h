@@ -17,7 +17,7 @@ struct consumer_funnel_stage {
     uint32_t children;
     bool by_id; // some child looks for it by impression id (the impression's also serves deduping)
     bool by_touch;
-    int64_t retention; // ms a record must be found after its entry
+    int64_t retention; // ms a record must be found after its entry: by its own actions, and by its parent
 };
 
 struct consumer_funnel {

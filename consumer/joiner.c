@@ -103,8 +103,10 @@ static void joiner_add_cursors(struct consumer_joiner *joiner)
     }
 }
 
+// Empty logs if `state` is NULL, else the saved ones. A stage's log says what is joined in its parent's,
+// which is one of those before it.
 static int joiner_open_logs(struct consumer_joiner *joiner, const struct consumer_lane_config *config,
-                            struct base_error *error)
+                            struct base_reader *state, struct base_error *error)
 {
     char name[CONSUMER_SEGMENTS_NAME_MAX + 1];
     for (uint32_t stage = 0; stage < joiner->funnel.stages; stage++) {
@@ -118,8 +120,12 @@ static int joiner_open_logs(struct consumer_joiner *joiner, const struct consume
             .retention = compiled->retention,
             .by_id = compiled->by_id,
             .by_touch = compiled->by_touch,
+            .disk = config->disk,
+            .keep_dropped = config->keep_dropped,
         };
-        joiner->journey[stage] = consumer_journey_new(&journey, error);
+        struct consumer_journey *parent = stage ? joiner->journey[config->action[stage].parent] : NULL;
+        joiner->journey[stage] = state ? consumer_journey_restore(&journey, state, parent, stage, error)
+                                       : consumer_journey_new(&journey, error);
         if (!joiner->journey[stage]) {
             return -1;
         }
@@ -132,8 +138,11 @@ static int joiner_open_logs(struct consumer_joiner *joiner, const struct consume
             .lane = config->lane,
             .segment_bytes = config->segment_bytes,
             .dedupe = config->dedupe[rank],
+            .disk = config->disk,
+            .keep_dropped = config->keep_dropped,
         };
-        joiner->dedupe[rank] = consumer_dedupe_new(&dedupe, error);
+        joiner->dedupe[rank] =
+            state ? consumer_dedupe_restore(&dedupe, state, error) : consumer_dedupe_new(&dedupe, error);
         if (!joiner->dedupe[rank]) {
             return -1;
         }
@@ -141,9 +150,10 @@ static int joiner_open_logs(struct consumer_joiner *joiner, const struct consume
     return 0;
 }
 
-struct consumer_joiner *consumer_joiner_new(const struct consumer_lane_config *config,
-                                            const struct consumer_funnel *funnel, struct consumer_pool *pool,
-                                            struct consumer_lane_counters *counters, struct base_error *error)
+// Everything but the logs.
+static struct consumer_joiner *joiner_make(const struct consumer_lane_config *config,
+                                           const struct consumer_funnel *funnel, struct consumer_pool *pool,
+                                           struct consumer_lane_counters *counters)
 {
     struct consumer_joiner *joiner = base_alloc_zeroed(1, sizeof *joiner);
     joiner->funnel = *funnel;
@@ -160,7 +170,15 @@ struct consumer_joiner *consumer_joiner_new(const struct consumer_lane_config *c
     joiner->counters = counters;
     joiner->orphans = consumer_orphans_new();
     joiner_add_cursors(joiner);
-    if (joiner_open_logs(joiner, config, error) != 0) {
+    return joiner;
+}
+
+struct consumer_joiner *consumer_joiner_new(const struct consumer_lane_config *config,
+                                            const struct consumer_funnel *funnel, struct consumer_pool *pool,
+                                            struct consumer_lane_counters *counters, struct base_error *error)
+{
+    struct consumer_joiner *joiner = joiner_make(config, funnel, pool, counters);
+    if (joiner_open_logs(joiner, config, NULL, error) != 0) {
         consumer_joiner_free(joiner);
         return NULL;
     }
@@ -235,27 +253,41 @@ static int joiner_emit(struct consumer_joiner *joiner, int64_t now, enum base_ki
     return joiner->sink(joiner->context, &sample, error);
 }
 
-// Sets the time at which a WAIT or FINAL cursor falls due.
-static int joiner_aim(struct consumer_joiner *joiner, uint32_t cursor, struct base_error *error)
-{
-    const struct joiner_cursor *aimed = &joiner->cursor[cursor];
-    struct consumer_journey *journey = joiner->journey[aimed->stage];
-    if (aimed->next == consumer_journey_end(journey)) {
-        joiner->due[cursor] = CONSUMER_TIME_MAX;
-        return 0;
-    }
-    struct consumer_journey_record record;
-    if (consumer_journey_read(journey, aimed->next, &record, error) != 0) {
-        return -1;
-    }
-    joiner->due[cursor] = record.entry + aimed->delay;
-    return 0;
-}
-
 static void joiner_aim_expiry(struct consumer_joiner *joiner)
 {
     const struct consumer_pending *oldest = consumer_orphans_oldest(joiner->orphans);
     joiner->due[joiner->expiry] = oldest ? oldest->time + joiner->orphan_timeout : CONSUMER_TIME_MAX;
+}
+
+// Sets the time at which a cursor falls due.
+static int joiner_aim(struct consumer_joiner *joiner, uint32_t index, struct base_error *error)
+{
+    const struct joiner_cursor *cursor = &joiner->cursor[index];
+    struct consumer_journey *journey = joiner->journey[cursor->stage];
+    struct consumer_journey_record record;
+    switch (cursor->class) {
+    case CURSOR_WAIT:
+    case CURSOR_FINAL:
+        if (cursor->next == consumer_journey_end(journey)) {
+            joiner->due[index] = CONSUMER_TIME_MAX;
+            return 0;
+        }
+        if (consumer_journey_read(journey, cursor->next, &record, error) != 0) {
+            return -1;
+        }
+        joiner->due[index] = record.entry + cursor->delay;
+        return 0;
+    case CURSOR_DROP:
+        joiner->due[index] = consumer_journey_drop_time(journey);
+        return 0;
+    case CURSOR_ORPHANS:
+        joiner_aim_expiry(joiner);
+        return 0;
+    case CURSOR_SEEN:
+        joiner->due[index] = consumer_dedupe_drop_time(joiner->dedupe[cursor->rank]);
+        return 0;
+    }
+    return 0;
 }
 
 // Record `number` has just entered a stage at `now`.
@@ -309,8 +341,12 @@ static int joiner_join(struct consumer_joiner *joiner, int64_t now, const struct
         return -1;
     }
     if (rank >= joiner->funnel.stages) {
-        return consumer_journey_mark(joiner->journey[action->parent], number, rank, now, event->event_time,
-                                     error);
+        struct consumer_journey *journey = joiner->journey[action->parent];
+        if (consumer_journey_mark(journey, number, rank, now, event->event_time, error) != 0) {
+            return -1;
+        }
+        joiner->due[joiner->drop[action->parent]] = consumer_journey_drop_time(journey);
+        return 0;
     }
     consumer_journey_join(joiner->journey[action->parent], number, rank);
     return joiner_enter(joiner, rank, &record, base_hash_bytes(record.impression_id, 0), error);
@@ -604,24 +640,21 @@ static int joiner_fire(struct consumer_joiner *joiner, int64_t now, uint32_t ind
             return -1;
         }
         cursor->next++;
-        return joiner_aim(joiner, index, error);
+        break;
     case CURSOR_DROP:
         consumer_journey_drop(joiner->journey[cursor->stage]);
-        joiner->due[index] = consumer_journey_drop_time(joiner->journey[cursor->stage]);
-        return 0;
+        break;
     case CURSOR_ORPHANS:
         orphan = consumer_orphans_oldest(joiner->orphans);
         joiner->counters->expired[orphan->event.rank]++;
         consumer_orphans_take(joiner->orphans, orphan);
         consumer_pool_give(joiner->pool, orphan);
-        joiner_aim_expiry(joiner);
-        return 0;
+        break;
     case CURSOR_SEEN:
         consumer_dedupe_drop(joiner->dedupe[cursor->rank]);
-        joiner->due[index] = consumer_dedupe_drop_time(joiner->dedupe[cursor->rank]);
-        return 0;
+        break;
     }
-    return 0;
+    return joiner_aim(joiner, index, error);
 }
 
 int consumer_joiner_advance(struct consumer_joiner *joiner, int64_t now, struct base_error *error)
@@ -651,4 +684,103 @@ void consumer_joiner_usage(const struct consumer_joiner *joiner, struct consumer
         usage->index_bytes += consumer_dedupe_memory_bytes(joiner->dedupe[rank]);
         usage->log_bytes += consumer_dedupe_disk_bytes(joiner->dedupe[rank]);
     }
+}
+
+// ---- saving and restoring ---------------------------------------------------
+
+int consumer_joiner_save(struct consumer_joiner *joiner, uint64_t cut, struct base_buffer *state,
+                         struct base_sync *sync, struct base_error *error)
+{
+    size_t before = state->size;
+    int result = 0;
+    for (uint32_t stage = 0; stage < joiner->funnel.stages && result == 0; stage++) {
+        result = consumer_journey_save(joiner->journey[stage], cut, state, sync, error);
+    }
+    for (uint32_t rank = 1; rank < joiner->funnel.ranks && result == 0; rank++) {
+        result = consumer_dedupe_save(joiner->dedupe[rank], cut, state, sync, error);
+    }
+    if (result != 0) {
+        state->size = before;
+        return -1;
+    }
+    // When a cursor is due follows from where it stands; where one stands that only drops, from its log.
+    base_buffer_u64(state, joiner->sequence);
+    for (uint32_t i = 0; i < joiner->cursors; i++) {
+        base_buffer_u64(state, joiner->cursor[i].next);
+    }
+    consumer_orphans_save(joiner->orphans, state);
+    return 0;
+}
+
+void consumer_joiner_cut_done(struct consumer_joiner *joiner, uint64_t cut)
+{
+    for (uint32_t stage = 0; stage < joiner->funnel.stages; stage++) {
+        consumer_journey_cut_done(joiner->journey[stage], cut);
+    }
+    for (uint32_t rank = 1; rank < joiner->funnel.ranks; rank++) {
+        consumer_dedupe_cut_done(joiner->dedupe[rank], cut);
+    }
+}
+
+static int joiner_damaged(const struct consumer_joiner *joiner, const char *what, struct base_error *error)
+{
+    return base_error_set(error, BASE_EFORMAT, "the saved state of lane %u is corrupt: its %s cannot be",
+                          joiner->lane, what);
+}
+
+static int joiner_restore_orphans(struct consumer_joiner *joiner, struct base_reader *state,
+                                  struct base_error *error)
+{
+    uint64_t count = base_reader_u64(state);
+    int64_t time = CONSUMER_TIME_MIN;
+    for (uint64_t i = 0; i < count; i++) {
+        struct consumer_pending *orphan =
+            consumer_pool_restore(joiner->pool, joiner->lane, joiner->funnel.ranks, state);
+        if (!orphan) {
+            return joiner_damaged(joiner, "orphans", error);
+        }
+        bool touch = joiner->funnel.action[orphan->event.rank].last_touch;
+        struct base_span key = touch ? orphan->event.touch : orphan->event.impression_id;
+        if (!key.data || orphan->time < time) {
+            consumer_pool_give(joiner->pool, orphan);
+            return joiner_damaged(joiner, "orphans", error);
+        }
+        time = orphan->time;
+        consumer_orphans_add(joiner->orphans, orphan, key);
+    }
+    return 0;
+}
+
+struct consumer_joiner *consumer_joiner_restore(const struct consumer_lane_config *config,
+                                                const struct consumer_funnel *funnel,
+                                                struct consumer_pool *pool,
+                                                struct consumer_lane_counters *counters, int64_t now,
+                                                struct base_reader *state, struct base_error *error)
+{
+    struct consumer_joiner *joiner = joiner_make(config, funnel, pool, counters);
+    int failed = joiner_open_logs(joiner, config, state, error);
+    joiner->sequence = base_reader_u64(state);
+    for (uint32_t i = 0; i < joiner->cursors; i++) {
+        joiner->cursor[i].next = base_reader_u64(state);
+    }
+    failed = failed || joiner_restore_orphans(joiner, state, error) != 0;
+    for (uint32_t i = 0; i < joiner->cursors && !failed; i++) {
+        const struct joiner_cursor *cursor = &joiner->cursor[i];
+        const struct consumer_journey *journey = joiner->journey[cursor->stage];
+        bool walks = cursor->class == CURSOR_WAIT || cursor->class == CURSOR_FINAL;
+        bool stands = !walks || (consumer_journey_begin(journey) <= cursor->next &&
+                                 cursor->next <= consumer_journey_end(journey));
+        if (!stands) {
+            failed = joiner_damaged(joiner, "cursors", error);
+        } else if (joiner_aim(joiner, i, error) != 0) {
+            failed = -1;
+        } else if (joiner->due[i] <= now) { // up to there everything has fired
+            failed = joiner_damaged(joiner, "time", error);
+        }
+    }
+    if (failed) {
+        consumer_joiner_free(joiner);
+        return NULL;
+    }
+    return joiner;
 }

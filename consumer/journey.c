@@ -12,7 +12,10 @@
 #include "consumer/index.h"
 #include "consumer/segments.h"
 
-enum { JOURNEY_CHUNK = 256 }; // entries of a chunk
+enum {
+    JOURNEY_CHUNK = 256, // entries of a chunk
+    JOURNEY_AHEAD = 16,  // records between the look at an index slot and its use, in a rebuild
+};
 
 // `kind` and the sizes are the format of CONSUMER_SEGMENTS_VERSION.
 enum journey_kind {
@@ -66,20 +69,33 @@ struct consumer_journey {
     uint64_t end;
 };
 
-struct consumer_journey *consumer_journey_new(const struct consumer_journey_config *config,
-                                              struct base_error *error)
+static struct consumer_journey *journey_make(const struct consumer_journey_config *config)
 {
-    struct consumer_segments_config segments = {
-        .directory = config->directory,
-        .name = config->name,
-        .lane = config->lane,
-        .segment_bytes = config->segment_bytes,
-    };
     struct consumer_journey *journey = base_alloc_zeroed(1, sizeof *journey);
     journey->retention = config->retention;
     journey->last_entry = INT64_MIN;
     journey->by_id = config->by_id ? consumer_index_new() : NULL;
     journey->by_touch = config->by_touch ? consumer_index_new() : NULL;
+    return journey;
+}
+
+static struct consumer_segments_config journey_segments(const struct consumer_journey_config *config)
+{
+    return (struct consumer_segments_config){
+        .directory = config->directory,
+        .name = config->name,
+        .lane = config->lane,
+        .segment_bytes = config->segment_bytes,
+        .disk = config->disk,
+        .keep_dropped = config->keep_dropped,
+    };
+}
+
+struct consumer_journey *consumer_journey_new(const struct consumer_journey_config *config,
+                                              struct base_error *error)
+{
+    struct consumer_segments_config segments = journey_segments(config);
+    struct consumer_journey *journey = journey_make(config);
     journey->segments = consumer_segments_new(&segments, error);
     if (!journey->segments) {
         consumer_journey_free(journey);
@@ -398,11 +414,6 @@ void consumer_journey_release(struct consumer_journey *journey)
     consumer_segments_release(journey->segments);
 }
 
-int consumer_journey_sync(struct consumer_journey *journey, struct base_error *error)
-{
-    return consumer_segments_sync(journey->segments, error);
-}
-
 uint64_t consumer_journey_memory_bytes(const struct consumer_journey *journey)
 {
     uint64_t bytes = sizeof *journey + journey->chunk_capacity * sizeof *journey->chunks;
@@ -417,4 +428,206 @@ uint64_t consumer_journey_memory_bytes(const struct consumer_journey *journey)
 uint64_t consumer_journey_disk_bytes(const struct consumer_journey *journey)
 {
     return consumer_segments_disk_bytes(journey->segments);
+}
+
+// ---- saving and restoring ---------------------------------------------------
+
+int consumer_journey_save(struct consumer_journey *journey, uint64_t cut, struct base_buffer *state,
+                          struct base_sync *sync, struct base_error *error)
+{
+    size_t before = state->size;
+    base_buffer_u64(state, journey->begin);
+    base_buffer_u64(state, journey->end);
+    base_buffer_u64(state, (uint64_t)journey->last_entry);
+    if (consumer_segments_save(journey->segments, cut, state, sync, error) != 0) {
+        state->size = before;
+        return -1;
+    }
+    return 0;
+}
+
+void consumer_journey_cut_done(struct consumer_journey *journey, uint64_t cut)
+{
+    consumer_segments_cut_done(journey->segments, cut);
+}
+
+// A rebuild: what the log's records say goes into the entries at once, into the indexes JOURNEY_AHEAD records
+// later, when their slots have come from memory.
+struct journey_scan {
+    struct consumer_journey *journey;
+    struct consumer_journey *parent; // or NULL
+    uint32_t rank;                   // of the action whose log this is, if there is a parent
+    uint64_t end;                    // number after the last record, as it was saved
+    int64_t last_entry;              // as it was saved
+    uint64_t first;                  // number at which the present segment began
+    uint64_t indexed;                // numbers below are in the indexes
+    const struct journey_header *ahead[JOURNEY_AHEAD]; // [number % JOURNEY_AHEAD]
+};
+
+// Times that no sum of times and windows wraps.
+static bool journey_time_fits(int64_t time)
+{
+    return time >= -4 * CONSUMER_TIME_BOUND && time <= 4 * CONSUMER_TIME_BOUND;
+}
+
+// Makes a record the latest of its id.
+static bool journey_scan_id(struct consumer_journey *journey, uint64_t number, struct base_span id)
+{
+    uint64_t older;
+    struct base_error ignored;
+    return journey_index(journey, journey->by_id, id, journey_entry(journey, number)->id_tag, number, &older,
+                         &ignored) == 0;
+}
+
+// And of its touch key: the record names the one before it.
+static bool journey_scan_touch(struct consumer_journey *journey, uint64_t number, uint64_t previous)
+{
+    uint32_t tag = journey_entry(journey, number)->touch_tag;
+    if (previous == CONSUMER_JOURNEY_NONE || previous < journey->begin) {
+        consumer_index_insert(journey->by_touch, tag, (uint32_t)number);
+        return true;
+    }
+    struct consumer_index_probe probe;
+    for (bool found = consumer_index_first(journey->by_touch, tag, &probe); found;
+         found = consumer_index_next(journey->by_touch, tag, &probe)) {
+        if (probe.number == (uint32_t)previous) {
+            consumer_index_replace(journey->by_touch, &probe, (uint32_t)number);
+            return true;
+        }
+    }
+    return false;
+}
+
+// Puts the next record into the indexes.
+static bool journey_scan_index(struct journey_scan *scan)
+{
+    struct consumer_journey *journey = scan->journey;
+    uint64_t number = scan->indexed++;
+    const struct journey_header *header = scan->ahead[number % JOURNEY_AHEAD];
+    struct consumer_journey_record record;
+    journey_view(header, &record);
+    return (!journey->by_id || journey_scan_id(journey, number, record.impression_id)) &&
+           (!journey->by_touch || !record.touch.data ||
+            journey_scan_touch(journey, number, header->previous));
+}
+
+// The action of `rank` was joined to record `number`, if that is still held.
+static bool journey_scan_join(struct consumer_journey *journey, uint64_t number, uint32_t rank)
+{
+    if (number >= journey->end || rank >= CONSUMER_TOPICS_MAX) {
+        return false;
+    }
+    if (number < journey->begin) {
+        return true;
+    }
+    if (consumer_journey_joined(journey, number, rank)) {
+        return false;
+    }
+    consumer_journey_join(journey, number, rank);
+    return true;
+}
+
+static bool journey_scan_record(struct journey_scan *scan, const struct journey_header *header, size_t size,
+                                uint64_t position)
+{
+    struct consumer_journey *journey = scan->journey;
+    uint64_t number = journey->end;
+    size_t wanted = sizeof *header + journey_padded(header->columns_size) +
+                    journey_padded((size_t)header->id_size + header->touch_size);
+    bool touch = header->flags & JOURNEY_TOUCH;
+    if (number == scan->end || size != wanted || !journey_time_fits(header->entry) ||
+        header->entry < journey->last_entry || header->entry > scan->last_entry ||
+        (!touch && header->touch_size) ||
+        (header->previous != CONSUMER_JOURNEY_NONE && header->previous >= number) ||
+        (scan->parent && !journey_scan_join(scan->parent, header->parent, scan->rank))) {
+        return false;
+    }
+    if (number - scan->indexed == JOURNEY_AHEAD && !journey_scan_index(scan)) {
+        return false;
+    }
+    struct consumer_journey_record record;
+    journey_view(header, &record);
+    struct journey_entry entry = {.position = position & CONSUMER_SEGMENTS_POSITION_MAX};
+    entry.id_tag = consumer_index_tag(base_hash_bytes(record.impression_id, 0));
+    if (journey->by_id) {
+        consumer_index_prefetch(journey->by_id, entry.id_tag);
+    }
+    if (journey->by_touch && touch) {
+        entry.touch_tag = consumer_index_tag(base_hash_bytes(record.touch, 0));
+        consumer_index_prefetch(journey->by_touch, entry.touch_tag);
+    }
+    journey_grow(journey);
+    journey->end++;
+    *journey_entry(journey, number) = entry;
+    journey->last_entry = header->entry;
+    scan->ahead[number % JOURNEY_AHEAD] = header;
+    return true;
+}
+
+static bool journey_visit_record(void *context, const void *record, size_t size, uint64_t position)
+{
+    struct journey_scan *scan = context;
+    const struct journey_header *header = record;
+    if (size < sizeof *header) {
+        return false;
+    }
+    if (header->kind == JOURNEY_MARK) {
+        return size == sizeof *header && journey_scan_join(scan->journey, header->parent, header->rank);
+    }
+    return header->kind == JOURNEY_RECORD && journey_scan_record(scan, header, size, position);
+}
+
+static bool journey_visit_segment(void *context, uint64_t first, int64_t time, uint64_t number)
+{
+    struct journey_scan *scan = context;
+    const struct consumer_journey *journey = scan->journey;
+    // Marks alone do not say the time of the record before them, which may be gone.
+    bool known = journey->end > journey->begin;
+    bool right = first == scan->first && number == journey->end &&
+                 (known ? time == journey->last_entry : time <= scan->last_entry && journey_time_fits(time));
+    scan->first = number;
+    return right;
+}
+
+struct consumer_journey *consumer_journey_restore(const struct consumer_journey_config *config,
+                                                  struct base_reader *state, struct consumer_journey *parent,
+                                                  uint32_t rank, struct base_error *error)
+{
+    struct consumer_segments_config segments = journey_segments(config);
+    struct consumer_journey *journey = journey_make(config);
+    struct journey_scan scan = {.journey = journey, .parent = parent, .rank = rank};
+    struct consumer_segments_visitor visitor = {journey_visit_record, journey_visit_segment, &scan};
+    struct base_reader rest = *state;
+    journey->begin = base_reader_u64(&rest);
+    scan.end = base_reader_u64(&rest);
+    scan.last_entry = (int64_t)base_reader_u64(&rest);
+    scan.first = scan.indexed = journey->end = journey->begin;
+    if (rest.failed || scan.end < journey->begin || scan.end - journey->begin > CONSUMER_INDEX_MAX ||
+        (scan.last_entry != INT64_MIN && !journey_time_fits(scan.last_entry))) {
+        base_error_set(error, BASE_EFORMAT, "the saved state of %s is corrupt: its numbers cannot be",
+                       config->name);
+        goto fail;
+    }
+    journey->segments = consumer_segments_restore(&segments, &rest, &visitor, error);
+    if (!journey->segments) {
+        goto fail;
+    }
+    while (scan.indexed < journey->end) {
+        if (!journey_scan_index(&scan)) {
+            goto corrupt;
+        }
+    }
+    if (journey->end != scan.end ||
+        (journey->end > journey->begin && journey->last_entry != scan.last_entry)) {
+        goto corrupt;
+    }
+    journey->last_entry = scan.last_entry;
+    *state = rest;
+    return journey;
+corrupt:
+    base_error_set(error, BASE_EFORMAT, "%s/%s is corrupt: its records are not those that were saved",
+                   config->directory, config->name);
+fail:
+    consumer_journey_free(journey);
+    return NULL;
 }

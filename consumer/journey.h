@@ -17,6 +17,7 @@
 #define CONSUMER_JOURNEY_H
 
 #include "base/bytes.h"
+#include "base/disk.h"
 #include "base/error.h"
 
 #define CONSUMER_JOURNEY_NONE UINT64_MAX // no record
@@ -26,9 +27,11 @@ struct consumer_journey_config {
     const char *name;      // of the log's files
     uint32_t lane;
     uint64_t segment_bytes;
-    int64_t retention; // ms after its entry for which a record must be found
-    bool by_id;        // find by impression id
-    bool by_touch;     // find by touch key
+    int64_t retention;      // ms after its entry for which a record must be found
+    bool by_id;             // find by impression id
+    bool by_touch;          // find by touch key
+    struct base_disk *disk; // NULL: the system's
+    bool keep_dropped;      // as of consumer_segments_config
 };
 
 // A record, as given to append and as read. Spans borrowed.
@@ -89,10 +92,20 @@ void consumer_journey_prefetch(const struct consumer_journey *journey, uint64_t 
 int64_t consumer_journey_drop_time(const struct consumer_journey *journey);
 // Forgets the records of that segment.
 void consumer_journey_drop(struct consumer_journey *journey);
-// Unmaps and unlinks dropped segments: no pinned span is used any more.
+// Unmaps and unlinks dropped segments (as consumer_segments_release): no pinned span is used any more.
 void consumer_journey_release(struct consumer_journey *journey);
-// Makes everything durable, new files' names included. Errors: BASE_EIO.
-int consumer_journey_sync(struct consumer_journey *journey, struct base_error *error);
+
+// As consumer_segments_save and _cut_done.
+int consumer_journey_save(struct consumer_journey *journey, uint64_t cut, struct base_buffer *state,
+                          struct base_sync *sync, struct base_error *error);
+void consumer_journey_cut_done(struct consumer_journey *journey, uint64_t cut);
+// The log as it was saved, rebuilt by one scan. If it is the log of the action of `rank`, whose records name
+// those of `parent` (restored before it, from the same save), these are joined; else `parent` is NULL. What
+// is joined is right for every record of `parent` whose child's record must still be held. Errors: as
+// consumer_segments_restore; `parent` can then only be freed.
+struct consumer_journey *consumer_journey_restore(const struct consumer_journey_config *config,
+                                                  struct base_reader *state, struct consumer_journey *parent,
+                                                  uint32_t rank, struct base_error *error);
 
 uint64_t consumer_journey_memory_bytes(const struct consumer_journey *journey);
 uint64_t consumer_journey_disk_bytes(const struct consumer_journey *journey);

@@ -3,15 +3,20 @@
 #include "consumer/lane.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/section.h"
 #include "consumer/joiner.h"
 #include "consumer/pending.h"
 
-enum { LANE_PATH_MAX = 3072 }; // characters of the directory; file names follow
+#define LANE_STATE_MAGIC "FRSHLANE"
+enum {
+    LANE_PATH_MAX = 3072, // characters of the directory; file names follow
+    LANE_STATE_VERSION = 1,
+    LANE_COUNTERS = sizeof(struct consumer_lane_counters) / sizeof(uint64_t),
+};
 
 struct lane_partition {
     int64_t watermark;
@@ -27,12 +32,19 @@ struct consumer_lane {
     struct consumer_heap *heap;
     struct consumer_joiner *joiner;
     struct consumer_lane_counters counters;
+    uint64_t late_pending[CONSUMER_TOPICS_MAX]; // of counters.late: not yet handled
     int64_t now;
     bool failed;
+
+    struct base_buffer settings; // as a save has them
+    char *directory;
+    size_t named;       // names of `directory` from this character on are not durable; SIZE_MAX: all are
+    uint64_t named_cut; // the first cut that makes them durable; 0: none yet
 };
 
-// Makes a directory and those above it.
-static int lane_make_directory(const char *directory, struct base_error *error)
+// Makes a directory and those above it. *named: where the first name begins that was not there.
+static int lane_make_directory(struct base_disk *disk, const char *directory, size_t *named,
+                               struct base_error *error)
 {
     char path[LANE_PATH_MAX];
     size_t length = strlen(directory);
@@ -40,25 +52,144 @@ static int lane_make_directory(const char *directory, struct base_error *error)
         return base_error_set(error, BASE_EINVAL, "the directory's name %.40s... is too long", directory);
     }
     memcpy(path, directory, length + 1);
+    size_t begin = 0; // of the present name
+    *named = SIZE_MAX;
     for (size_t i = 1; i <= length; i++) {
         if (path[i] != '/' && path[i] != '\0') {
             continue;
         }
         char saved = path[i];
         path[i] = '\0';
-        if (mkdir(path, 0750) != 0 && errno != EEXIST) {
-            return base_error_set_errno(error, BASE_EIO, errno, "cannot make the directory %s", path);
+        bool there = access(path, F_OK) == 0;
+        if (!there && *named == SIZE_MAX) {
+            *named = begin;
+        }
+        if (base_disk_make_directory(disk, path, error) != 0) {
+            return -1;
         }
         path[i] = saved;
+        begin = i + 1;
     }
     return 0;
 }
 
-struct consumer_lane *consumer_lane_new(const struct consumer_lane_config *config, struct base_error *error)
+// The settings that decide when things fall due, and what they are: a restored lane must have the same.
+static void lane_write_settings(const struct consumer_lane_config *config, struct base_buffer *settings)
+{
+    base_buffer_u32(settings, config->lane);
+    base_buffer_u32(settings, config->ranks);
+    base_buffer_u64(settings, (uint64_t)config->orphan_timeout);
+    for (uint32_t rank = 0; rank < config->ranks; rank++) {
+        const struct consumer_action_config *action = &config->action[rank];
+        base_buffer_u64(settings, (uint64_t)config->dedupe[rank]);
+        if (rank > 0) {
+            base_section_put_span(settings, base_span_string(action->name));
+            base_buffer_u32(settings, action->parent);
+            base_buffer_u8(settings, action->side);
+            base_buffer_u8(settings, action->last_touch);
+            base_buffer_u64(settings, (uint64_t)action->wait);
+            base_buffer_u64(settings, (uint64_t)action->window);
+        }
+    }
+}
+
+static bool lane_name_fits(struct base_span name, const char *other)
+{
+    return base_span_equal(name, base_span_string(other));
+}
+
+// What differs between an action's saved settings and the configured ones; NULL: nothing.
+static const char *lane_compare_action(const struct consumer_action_config *action, struct base_reader *state)
+{
+    struct base_span name = base_section_get_span(state);
+    uint32_t parent = base_reader_u32(state);
+    bool side = base_reader_u8(state);
+    bool last_touch = base_reader_u8(state);
+    int64_t wait = (int64_t)base_reader_u64(state);
+    int64_t window = (int64_t)base_reader_u64(state);
+    return !lane_name_fits(name, action->name)                ? "name"
+           : parent != action->parent || side != action->side ? "parent"
+           : last_touch != action->last_touch                 ? "join"
+           : wait != action->wait                             ? "wait"
+           : window != action->window                         ? "window"
+                                                              : NULL;
+}
+
+static int lane_differs(const struct consumer_lane_config *config, const char *action, const char *what,
+                        struct base_error *error)
+{
+    return base_error_set(
+        error, BASE_ECONFLICT,
+        "the state of lane %u was saved under another configuration: %s%s%s is not the same", config->lane,
+        action, *action ? "'s " : "", what);
+}
+
+static int lane_check_settings(const struct consumer_lane_config *config, struct base_reader *state,
+                               struct base_error *error)
+{
+    uint32_t number = base_reader_u32(state);
+    uint32_t ranks = base_reader_u32(state);
+    int64_t orphan_timeout = (int64_t)base_reader_u64(state);
+    if (number != config->lane) {
+        return base_error_set(error, BASE_EFORMAT, "the saved state of lane %u is of lane %u", config->lane,
+                              number);
+    }
+    if (ranks != config->ranks || orphan_timeout != config->orphan_timeout) {
+        return lane_differs(config, "", ranks != config->ranks ? "the number of actions" : "orphan_timeout",
+                            error);
+    }
+    for (uint32_t rank = 0; rank < ranks; rank++) {
+        const struct consumer_action_config *action = &config->action[rank];
+        const char *what = (int64_t)base_reader_u64(state) != config->dedupe[rank] ? "dedupe" : NULL;
+        if (!what && rank > 0) {
+            what = lane_compare_action(action, state);
+        }
+        if (what) {
+            return lane_differs(config, rank ? action->name : "impression", what, error);
+        }
+    }
+    return 0;
+}
+
+// Everything that a save holds.
+static int lane_restore(struct consumer_lane *lane, const struct consumer_lane_config *config,
+                        const struct consumer_funnel *funnel, struct base_reader *state,
+                        struct base_error *error)
+{
+    char what[64];
+    snprintf(what, sizeof what, "the saved state of lane %u", lane->number);
+    struct base_reader rest = *state;
+    struct base_reader payload;
+    if (base_section_open(&rest, LANE_STATE_MAGIC, LANE_STATE_VERSION, &payload, what, error) != 0 ||
+        lane_check_settings(config, &payload, error) != 0) {
+        return -1;
+    }
+    lane->now = (int64_t)base_reader_u64(&payload);
+    if (base_reader_u32(&payload) != LANE_COUNTERS) {
+        return base_error_set(error, BASE_EFORMAT, "%s has other counters", what);
+    }
+    uint64_t values[LANE_COUNTERS];
+    for (size_t i = 0; i < LANE_COUNTERS; i++) {
+        values[i] = base_reader_u64(&payload);
+    }
+    memcpy(&lane->counters, values, sizeof values);
+    lane->joiner =
+        consumer_joiner_restore(config, funnel, lane->pool, &lane->counters, lane->now, &payload, error);
+    if (!lane->joiner || base_section_close(&payload, what, error) != 0) {
+        return -1;
+    }
+    *state = rest;
+    return 0;
+}
+
+// A lane with a new joiner, or, unless `state` is NULL, with what is restored in its place.
+static struct consumer_lane *lane_make(const struct consumer_lane_config *config, struct base_reader *state,
+                                       struct base_error *error)
 {
     struct consumer_funnel funnel;
+    size_t named = SIZE_MAX;
     if (consumer_funnel_compile(config, &funnel, error) != 0 ||
-        lane_make_directory(config->directory, error) != 0) {
+        lane_make_directory(config->disk, config->directory, &named, error) != 0) {
         return NULL;
     }
     struct consumer_lane *lane = base_alloc_zeroed(1, sizeof *lane);
@@ -69,14 +200,28 @@ struct consumer_lane *consumer_lane_new(const struct consumer_lane_config *confi
     for (uint32_t rank = 0; rank < CONSUMER_TOPICS_MAX; rank++) {
         lane->partition[rank].watermark = CONSUMER_TIME_MIN;
     }
+    size_t size = strlen(config->directory) + 1;
+    lane->directory = memcpy(base_alloc(size), config->directory, size);
+    lane->named = named;
+    lane_write_settings(config, &lane->settings);
     lane->pool = consumer_pool_new();
     lane->heap = consumer_heap_new();
-    lane->joiner = consumer_joiner_new(config, &funnel, lane->pool, &lane->counters, error);
-    if (!lane->joiner) {
+    int failed = 0;
+    if (state) {
+        failed = lane_restore(lane, config, &funnel, state, error);
+    } else {
+        lane->joiner = consumer_joiner_new(config, &funnel, lane->pool, &lane->counters, error);
+    }
+    if (failed || !lane->joiner) {
         consumer_lane_free(lane);
         return NULL;
     }
     return lane;
+}
+
+struct consumer_lane *consumer_lane_new(const struct consumer_lane_config *config, struct base_error *error)
+{
+    return lane_make(config, NULL, error);
 }
 
 void consumer_lane_free(struct consumer_lane *lane)
@@ -90,6 +235,8 @@ void consumer_lane_free(struct consumer_lane *lane)
     consumer_heap_free(lane->heap);
     consumer_joiner_free(lane->joiner);
     consumer_pool_free(lane->pool);
+    base_buffer_free(&lane->settings);
+    free(lane->directory);
     free(lane);
 }
 
@@ -117,6 +264,13 @@ static int lane_check(const struct consumer_lane *lane, const struct consumer_ev
                 : 0;
 }
 
+// What reading an event does to its partition.
+static void lane_pass(struct consumer_lane *lane, const struct consumer_event *event)
+{
+    lane->partition[event->rank].next_offset = event->offset + 1;
+    consumer_lane_raise(lane, event->rank, event->event_time - lane->allowed_lateness[event->rank]);
+}
+
 int consumer_lane_push(struct consumer_lane *lane, const struct consumer_event *event,
                        struct base_error *error)
 {
@@ -129,9 +283,9 @@ int consumer_lane_push(struct consumer_lane *lane, const struct consumer_event *
     if (event->event_time < partition->watermark) {
         pending->time = partition->watermark;
         lane->counters.late[event->rank]++;
+        lane->late_pending[event->rank]++;
     }
-    partition->next_offset = event->offset + 1;
-    consumer_lane_raise(lane, event->rank, event->event_time - lane->allowed_lateness[event->rank]);
+    lane_pass(lane, event);
     consumer_heap_push(lane->heap, pending);
     return 0;
 }
@@ -175,6 +329,7 @@ static int lane_step(struct consumer_lane *lane, struct base_error *error)
     struct consumer_pending *first = consumer_heap_first(lane->heap);
     while (first && first->time == lane->now) {
         struct consumer_pending *handled = consumer_heap_pop(lane->heap);
+        lane->late_pending[handled->event.rank] -= handled->time > handled->event.event_time;
         first = consumer_heap_first(lane->heap);
         if (first) {
             consumer_joiner_prefetch(lane->joiner, first);
@@ -217,4 +372,80 @@ struct consumer_lane_usage consumer_lane_usage(const struct consumer_lane *lane)
     struct consumer_lane_usage usage = {.pending = consumer_heap_count(lane->heap)};
     consumer_joiner_usage(lane->joiner, &usage);
     return usage;
+}
+
+// ---- saving and restoring ---------------------------------------------------
+
+// The directories whose names the lane has made are durable when those above them are.
+static void lane_sync_names(struct consumer_lane *lane, uint64_t cut, struct base_sync *sync)
+{
+    if (lane->named == SIZE_MAX) {
+        return;
+    }
+    lane->named_cut = lane->named_cut ? lane->named_cut : cut;
+    size_t length = strlen(lane->directory);
+    char path[LANE_PATH_MAX];
+    for (size_t begin = lane->named; begin < length; begin++) {
+        if (begin > lane->named && lane->directory[begin - 1] != '/') {
+            continue;
+        }
+        memcpy(path, lane->directory, begin);
+        path[begin] = '\0';
+        base_sync_add_directory(sync, begin ? path : ".");
+    }
+}
+
+int consumer_lane_save(struct consumer_lane *lane, uint64_t cut, struct base_buffer *state,
+                       struct base_sync *sync, struct base_error *error)
+{
+    assert(!lane->failed);
+    size_t mark = base_section_begin(state, LANE_STATE_MAGIC, LANE_STATE_VERSION);
+    base_buffer_append(state, lane->settings.data, lane->settings.size);
+    base_buffer_u64(state, (uint64_t)lane->now);
+    // What is late and not yet handled is read again, and counted then.
+    struct consumer_lane_counters counters = lane->counters;
+    for (uint32_t rank = 0; rank < lane->ranks; rank++) {
+        counters.late[rank] -= lane->late_pending[rank];
+    }
+    uint64_t values[LANE_COUNTERS];
+    memcpy(values, &counters, sizeof values);
+    base_buffer_u32(state, LANE_COUNTERS);
+    for (size_t i = 0; i < LANE_COUNTERS; i++) {
+        base_buffer_u64(state, values[i]);
+    }
+    if (consumer_joiner_save(lane->joiner, cut, state, sync, error) != 0) {
+        state->size = mark;
+        return -1;
+    }
+    base_section_end(state, mark);
+    lane_sync_names(lane, cut, sync);
+    return 0;
+}
+
+void consumer_lane_cut_done(struct consumer_lane *lane, uint64_t cut)
+{
+    if (lane->named_cut && lane->named_cut <= cut) {
+        lane->named = SIZE_MAX;
+    }
+    consumer_joiner_cut_done(lane->joiner, cut);
+}
+
+struct consumer_lane *consumer_lane_restore(const struct consumer_lane_config *config,
+                                            struct base_reader *state, struct base_error *error)
+{
+    return lane_make(config, state, error);
+}
+
+void consumer_lane_place(struct consumer_lane *lane, uint32_t rank, int64_t watermark, int64_t next_offset)
+{
+    assert(rank < lane->ranks && next_offset >= 0);
+    lane->partition[rank] = (struct lane_partition){CONSUMER_TIME_MIN, next_offset};
+    consumer_lane_raise(lane, rank, watermark);
+}
+
+void consumer_lane_skip(struct consumer_lane *lane, const struct consumer_event *event)
+{
+    assert(event->rank < lane->ranks && event->lane == lane->number);
+    assert(event->offset >= lane->partition[event->rank].next_offset);
+    lane_pass(lane, event);
 }

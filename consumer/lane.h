@@ -7,6 +7,7 @@
 #ifndef CONSUMER_LANE_H
 #define CONSUMER_LANE_H
 
+#include "base/disk.h"
 #include "base/error.h"
 #include "base/sample.h"
 #include "consumer/event.h"
@@ -36,7 +37,9 @@ struct consumer_lane_config {
     uint64_t orphan_max;                                       // orphans a lane; 0: no bound
     double keep_negatives;                                     // r: the share of N0 that is kept; 1 keeps all
     uint64_t segment_bytes;                                    // of a journey log's segment
-    bool train_final; // F3 takes a place in minibatches (some loss uses it)
+    bool train_final;       // F3 takes a place in minibatches (some loss uses it)
+    struct base_disk *disk; // of the journey logs; NULL: the system's
+    bool keep_dropped;      // files of dropped segments stay until consumer_lane_cut_done
 };
 
 // Monotonic counters of a lane. Per rank where an array.
@@ -97,6 +100,30 @@ typedef int consumer_sample_sink(void *context, const struct base_sample *sample
 // file), the sink's. After an error the lane can only be freed.
 int consumer_lane_run(struct consumer_lane *lane, int64_t until, consumer_sample_sink *sink, void *context,
                       struct base_error *error);
+
+// Saves the lane as it is after a run up to the frontier: appends one section to `state`, and adds the files
+// and directories to `sync` that must be durable before that state is used. Events that were pushed and not
+// yet handled are no part of it: they are read again. `cut` is 1 or more and rises from save to save; it is
+// not looked into. Errors: BASE_EIO, with `state` untouched; the lane goes on.
+int consumer_lane_save(struct consumer_lane *lane, uint64_t cut, struct base_buffer *state,
+                       struct base_sync *sync, struct base_error *error);
+// The cut, and everything in its `sync`, is durable: unlinks the files that were dropped before an earlier
+// cut's save.
+void consumer_lane_cut_done(struct consumer_lane *lane, uint64_t cut);
+
+// The lane as it was saved; takes its section off `state`. The journey logs are verified, then taken back to
+// what they were: later segments are removed, the last one is zeroed beyond its length. It goes on as the
+// saved lane would have, once every partition is placed, what is at or below the frontier is skipped, and
+// what is above it is pushed again. The actions and all times but allowed_lateness must be those of the save.
+// Errors: BASE_EINVAL (the configuration), BASE_ECONFLICT (it is another one than the save's), BASE_EIO,
+// BASE_EFORMAT (the state, or a file, which is named with the offset).
+struct consumer_lane *consumer_lane_restore(const struct consumer_lane_config *config,
+                                            struct base_reader *state, struct base_error *error);
+// Where a partition of a restored lane stands: its watermark as it was before the record at `next_offset`,
+// the least that may come.
+void consumer_lane_place(struct consumer_lane *lane, uint32_t rank, int64_t watermark, int64_t next_offset);
+// An event at or below the frontier is read again: moves its partition on as push does, nothing else.
+void consumer_lane_skip(struct consumer_lane *lane, const struct consumer_event *event);
 
 const struct consumer_lane_counters *consumer_lane_counters(const struct consumer_lane *lane);
 struct consumer_lane_usage consumer_lane_usage(const struct consumer_lane *lane);

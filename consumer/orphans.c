@@ -150,6 +150,14 @@ struct consumer_pending *consumer_orphans_oldest(const struct consumer_orphans *
     return orphans->oldest;
 }
 
+void consumer_orphans_save(const struct consumer_orphans *orphans, struct base_buffer *state)
+{
+    base_buffer_u64(state, orphans->count);
+    for (const struct consumer_pending *orphan = orphans->oldest; orphan; orphan = orphan->newer) {
+        consumer_pending_save(orphan, state);
+    }
+}
+
 uint64_t consumer_orphans_count(const struct consumer_orphans *orphans)
 {
     return orphans->count;

@@ -26,6 +26,9 @@ struct consumer_pending *consumer_orphans_find(const struct consumer_orphans *or
 // The oldest of all, or NULL.
 struct consumer_pending *consumer_orphans_oldest(const struct consumer_orphans *orphans);
 
+// Appends all of them, oldest first: a count (uint64), then each as consumer_pending_save.
+void consumer_orphans_save(const struct consumer_orphans *orphans, struct base_buffer *state);
+
 uint64_t consumer_orphans_count(const struct consumer_orphans *orphans);
 uint64_t consumer_orphans_bytes(const struct consumer_orphans *orphans);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/section.h"
 
 enum {
     POOL_CLASSES = 64,           // sizes with a free list; larger blocks come from malloc
@@ -113,6 +114,49 @@ void consumer_pool_give(struct consumer_pool *pool, struct consumer_pending *pen
     }
     pending->older = pool->free[pending->block / CONSUMER_POOL_STEP];
     pool->free[pending->block / CONSUMER_POOL_STEP] = pending;
+}
+
+void consumer_pending_save(const struct consumer_pending *pending, struct base_buffer *state)
+{
+    const struct consumer_event *event = &pending->event;
+    uint64_t value;
+    memcpy(&value, &event->value, sizeof value);
+    base_buffer_u32(state, event->rank);
+    base_buffer_u64(state, (uint64_t)event->offset);
+    base_buffer_u64(state, (uint64_t)event->event_time);
+    base_buffer_u64(state, (uint64_t)pending->time);
+    base_buffer_u64(state, value);
+    base_section_put_span(state, event->event_id);
+    base_section_put_span(state, event->impression_id);
+    base_section_put_span(state, event->touch);
+    base_section_put_span(state, event->columns);
+}
+
+struct consumer_pending *consumer_pool_restore(struct consumer_pool *pool, uint32_t lane, uint32_t ranks,
+                                               struct base_reader *state)
+{
+    struct consumer_event event = {.lane = lane};
+    event.rank = base_reader_u32(state);
+    event.offset = (int64_t)base_reader_u64(state);
+    event.event_time = (int64_t)base_reader_u64(state);
+    int64_t time = (int64_t)base_reader_u64(state);
+    uint64_t value = base_reader_u64(state);
+    memcpy(&event.value, &value, sizeof value);
+    event.event_id = base_section_get_span(state);
+    event.impression_id = base_section_get_span(state);
+    event.touch = base_section_get_span(state);
+    event.columns = base_section_get_span(state);
+    if (event.rank == 0 || event.rank >= ranks || event.offset < 0 || event.offset > CONSUMER_OFFSET_MAX ||
+        event.event_time < -CONSUMER_TIME_BOUND || event.event_time > CONSUMER_TIME_BOUND ||
+        time < event.event_time || time > 4 * CONSUMER_TIME_BOUND) {
+        state->failed = true;
+    }
+    if (state->failed) {
+        return NULL;
+    }
+    struct consumer_pending *pending = consumer_pool_take(pool, &event);
+    pending->time = time;
+    return pending;
 }
 
 struct heap_entry {

@@ -35,6 +35,12 @@ void consumer_pool_free(struct consumer_pool *pool);
 struct consumer_pending *consumer_pool_take(struct consumer_pool *pool, const struct consumer_event *event);
 void consumer_pool_give(struct consumer_pool *pool, struct consumer_pending *pending);
 
+// Appends all of an action that waits, but its lane's number; and back, as consumer_pool_take makes it, with
+// reader->failed set and NULL for what no lane of `ranks` ranks can have kept.
+void consumer_pending_save(const struct consumer_pending *pending, struct base_buffer *state);
+struct consumer_pending *consumer_pool_restore(struct consumer_pool *pool, uint32_t lane, uint32_t ranks,
+                                               struct base_reader *state);
+
 struct consumer_heap;
 
 struct consumer_heap *consumer_heap_new(void);

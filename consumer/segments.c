@@ -3,6 +3,9 @@
 // The write buffer holds the records of [flushed, used) of the last segment; they are read from there until
 // they are written. Readers of older records go to the mapping, which shows what pwrite wrote (one page
 // cache).
+//
+// Durability goes by cuts. A segment is durable once a cut is done whose save put it on the list when it had
+// ended already; the last one never is.
 #include "consumer/segments.h"
 
 #include <assert.h>
@@ -12,13 +15,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/failpoint.h"
 #include "base/hash.h"
+#include "base/section.h"
 
+#define SEGMENTS_STATE_MAGIC "FRSHSEGS"
 #define SEGMENTS_MAGIC "FRSHTLOG"
-enum { SEGMENTS_PATH_MAX = 4096, SEGMENTS_DIGITS = 10 };
+enum { SEGMENTS_PATH_MAX = 4096, SEGMENTS_DIGITS = 10, SEGMENTS_STATE_VERSION = 1 };
 
 struct segments_header {
     char magic[8];
@@ -40,11 +46,21 @@ struct segments_segment {
     uint64_t segment; // number, for the file's name
     uint64_t base;
     uint64_t size;
-    uint64_t used; // bytes with records, the buffered included
-    uint8_t *map;  // [size], read only
-    int64_t time;  // of the newest record that counts, up to this segment's end
+    uint64_t used;  // bytes with records, the buffered included
+    uint8_t *map;   // [size], read only
+    uint64_t first; // number noted in its header
+    int64_t time;   // of the newest record that counts, up to this segment's end
     uint64_t number;
-    bool durable; // ended, and synced since
+    uint64_t name_cut; // the first cut that syncs the directory with its name; 0: none yet
+    uint64_t data_cut; // the first cut that syncs it after its end
+    uint64_t gone_cut; // the first cut whose save was without it
+};
+
+// A file that is dropped and released, and waits to be unlinked.
+struct segments_kept {
+    uint64_t segment;
+    uint64_t size;
+    uint64_t gone_cut;
 };
 
 struct consumer_segments {
@@ -59,7 +75,14 @@ struct consumer_segments {
     size_t dropped;
     uint64_t next_segment;
     uint64_t end; // position after the last segment's file
-    bool new_names;
+
+    struct base_disk *disk;
+    bool keep_dropped;
+    uint64_t saved;             // the newest cut that was saved; 0: none
+    uint64_t done;              // the newest one that is durable
+    struct segments_kept *kept; // [kept_count]
+    size_t kept_count;
+    size_t kept_capacity;
 
     int fd;           // of the last segment; -1: none
     uint64_t flushed; // bytes of the last segment that are written
@@ -94,7 +117,21 @@ static bool segments_owns(const struct consumer_segments *segments, const char *
     return count >= SEGMENTS_DIGITS && digits[count] == '\0';
 }
 
-static int segments_remove_old(struct consumer_segments *segments, struct base_error *error)
+// Whether the name of one of the log's files is that of a living segment.
+static bool segments_holds(const struct consumer_segments *segments, const char *entry)
+{
+    if (segments->dropped == segments->count) {
+        return false;
+    }
+    uint64_t segment = strtoull(entry + strlen(segments->name) + 1, NULL, 10);
+    char path[SEGMENTS_PATH_MAX];
+    segments_path(segments, segment, path);
+    return segment >= segments->list[segments->dropped].segment && segment < segments->next_segment &&
+           strcmp(path + strlen(segments->directory) + 1, entry) == 0;
+}
+
+// Removes what lies in the directory under the log's name and is no living segment.
+static int segments_remove_others(struct consumer_segments *segments, struct base_error *error)
 {
     DIR *directory = opendir(segments->directory);
     if (!directory) {
@@ -102,17 +139,17 @@ static int segments_remove_old(struct consumer_segments *segments, struct base_e
     }
     int result = 0;
     for (struct dirent *entry = readdir(directory); entry && result == 0; entry = readdir(directory)) {
-        if (segments_owns(segments, entry->d_name) && unlinkat(dirfd(directory), entry->d_name, 0) != 0) {
-            result = base_error_set_errno(error, BASE_EIO, errno, "cannot remove %s/%s", segments->directory,
-                                          entry->d_name);
+        if (segments_owns(segments, entry->d_name) && !segments_holds(segments, entry->d_name)) {
+            char path[SEGMENTS_PATH_MAX];
+            snprintf(path, sizeof path, "%s/%s", segments->directory, entry->d_name);
+            result = base_disk_unlink(segments->disk, path, error);
         }
     }
     closedir(directory);
     return result;
 }
 
-struct consumer_segments *consumer_segments_new(const struct consumer_segments_config *config,
-                                                struct base_error *error)
+static struct consumer_segments *segments_make(const struct consumer_segments_config *config)
 {
     assert(strlen(config->name) <= CONSUMER_SEGMENTS_NAME_MAX);
     assert(config->segment_bytes >= CONSUMER_SEGMENTS_MIN);
@@ -123,8 +160,17 @@ struct consumer_segments *consumer_segments_new(const struct consumer_segments_c
     memcpy(segments->name, config->name, strlen(config->name) + 1);
     segments->lane = config->lane;
     segments->segment_bytes = config->segment_bytes / 8 * 8;
+    segments->disk = config->disk;
+    segments->keep_dropped = config->keep_dropped;
     segments->fd = -1;
-    if (segments_remove_old(segments, error) != 0) {
+    return segments;
+}
+
+struct consumer_segments *consumer_segments_new(const struct consumer_segments_config *config,
+                                                struct base_error *error)
+{
+    struct consumer_segments *segments = segments_make(config);
+    if (segments_remove_others(segments, error) != 0) {
         consumer_segments_free(segments);
         return NULL;
     }
@@ -137,11 +183,14 @@ void consumer_segments_free(struct consumer_segments *segments)
         return;
     }
     for (size_t i = 0; i < segments->count; i++) {
-        munmap(segments->list[i].map, segments->list[i].size);
+        if (segments->list[i].map) {
+            munmap(segments->list[i].map, segments->list[i].size);
+        }
     }
     if (segments->fd >= 0) {
         close(segments->fd);
     }
+    free(segments->kept);
     free(segments->list);
     free(segments->buffer);
     free(segments->directory);
@@ -151,22 +200,18 @@ void consumer_segments_free(struct consumer_segments *segments)
 static int segments_write(struct consumer_segments *segments, uint64_t segment, uint64_t offset,
                           struct base_span bytes, struct base_error *error)
 {
-    while (bytes.size) {
-        ssize_t written = pwrite(segments->fd, bytes.data, bytes.size, (off_t)offset);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written <= 0) {
-            char path[SEGMENTS_PATH_MAX];
-            int number = written < 0 ? errno : ENOSPC;
-            segments_path(segments, segment, path);
-            return base_error_set_errno(error, BASE_EIO, number, "cannot write %s at %llu", path,
-                                        (unsigned long long)offset);
-        }
-        bytes = base_span_make(bytes.data + written, bytes.size - (size_t)written);
-        offset += (uint64_t)written;
-    }
-    return 0;
+    char path[SEGMENTS_PATH_MAX];
+    segments_path(segments, segment, path);
+    return base_disk_write(segments->disk, segments->fd, path, bytes, offset, error);
+}
+
+// A name that stays costs disk, nothing else: the next start removes it.
+static void segments_unlink(struct consumer_segments *segments, uint64_t segment)
+{
+    char path[SEGMENTS_PATH_MAX];
+    struct base_error ignored;
+    segments_path(segments, segment, path);
+    (void)base_disk_unlink(segments->disk, path, &ignored);
 }
 
 int consumer_segments_flush(struct consumer_segments *segments, struct base_error *error)
@@ -194,27 +239,27 @@ static void segments_list_add(struct consumer_segments *segments, const struct s
     segments->list[segments->count++] = *added;
 }
 
-static int segments_write_header(struct consumer_segments *segments, const struct segments_segment *fresh,
-                                 uint64_t number, struct base_error *error)
+static void segments_fill_header(const struct consumer_segments *segments,
+                                 const struct segments_segment *segment, struct segments_header *header)
 {
-    struct segments_header header = {
+    *header = (struct segments_header){
         .version = CONSUMER_SEGMENTS_VERSION,
         .lane = segments->lane,
-        .segment = fresh->segment,
-        .base = fresh->base,
-        .size = fresh->size,
-        .number = number,
+        .segment = segment->segment,
+        .base = segment->base,
+        .size = segment->size,
+        .number = segment->first,
     };
-    memcpy(header.magic, SEGMENTS_MAGIC, sizeof header.magic);
-    header.checksum = base_hash_bytes(base_span_make(&header, offsetof(struct segments_header, checksum)), 0);
-    return segments_write(segments, fresh->segment, 0, base_span_make(&header, sizeof header), error);
+    memcpy(header->magic, SEGMENTS_MAGIC, sizeof header->magic);
+    header->checksum = base_hash_bytes(base_span_make(header, offsetof(struct segments_header, checksum)), 0);
 }
 
 // Makes the next segment, with room for a record of `size`, and its file the current one.
 static int segments_open(struct consumer_segments *segments, size_t size, uint64_t number,
                          struct base_error *error)
 {
-    struct segments_segment fresh = {.segment = segments->next_segment, .base = segments->end};
+    struct segments_segment fresh = {
+        .segment = segments->next_segment, .base = segments->end, .first = number};
     fresh.size = segments->segment_bytes;
     fresh.used = sizeof(struct segments_header);
     if (fresh.size < fresh.used + size) {
@@ -226,18 +271,15 @@ static int segments_open(struct consumer_segments *segments, size_t size, uint64
         return base_error_set(error, BASE_ELIMIT, "%s: the log's positions ran out", path);
     }
 
-    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-    if (fd < 0) {
-        return base_error_set_errno(error, BASE_EIO, errno, "cannot create %s", path);
+    int fd;
+    if (base_disk_open(segments->disk, path, O_RDWR | O_CREAT | O_EXCL, &fd, error) != 0) {
+        return -1;
     }
     segments->fd = fd;
-    int failed = posix_fallocate(fd, 0, (off_t)fresh.size);
-    if (failed) {
-        base_error_set_errno(error, BASE_EIO, failed, "cannot allocate %llu bytes for %s",
-                             (unsigned long long)fresh.size, path);
-        goto undo;
-    }
-    if (segments_write_header(segments, &fresh, number, error) != 0) {
+    struct segments_header header;
+    segments_fill_header(segments, &fresh, &header);
+    if (base_disk_allocate(segments->disk, fd, path, fresh.size, error) != 0 ||
+        segments_write(segments, fresh.segment, 0, base_span_make(&header, sizeof header), error) != 0) {
         goto undo;
     }
     fresh.map = mmap(NULL, fresh.size, PROT_READ, MAP_SHARED, fd, 0);
@@ -249,12 +291,11 @@ static int segments_open(struct consumer_segments *segments, size_t size, uint64
     segments->next_segment++;
     segments->end += fresh.size;
     segments->flushed = fresh.used;
-    segments->new_names = true;
     base_failpoint("segments.made");
     return 0;
 undo:
     close(fd);
-    unlink(path);
+    segments_unlink(segments, fresh.segment);
     segments->fd = -1;
     return -1;
 }
@@ -334,6 +375,16 @@ static struct segments_segment *segments_find(struct consumer_segments *segments
     return &segments->list[low];
 }
 
+// The record at an offset, through the mapping; NULL: it is not what was written there.
+static const struct segments_prefix *segments_verify(const struct segments_segment *holder, uint64_t offset)
+{
+    const struct segments_prefix *prefix = (const void *)(holder->map + offset);
+    bool whole = prefix->size >= sizeof *prefix && prefix->size % 8 == 0 &&
+                 prefix->size <= holder->used - offset &&
+                 prefix->checksum == segments_checksum(prefix, holder->base + offset);
+    return whole ? prefix : NULL;
+}
+
 static const void *segments_damaged(const struct consumer_segments *segments,
                                     const struct segments_segment *holder, uint64_t offset,
                                     struct base_error *error)
@@ -354,12 +405,8 @@ const void *consumer_segments_read(struct consumer_segments *segments, uint64_t 
     if (holder == &segments->list[segments->count - 1] && offset >= segments->flushed) {
         return segments->buffer + (offset - segments->flushed);
     }
-    const struct segments_prefix *prefix = (const void *)(holder->map + offset);
-    if (prefix->size < sizeof *prefix || prefix->size % 8 != 0 || prefix->size > holder->used - offset ||
-        prefix->checksum != segments_checksum(prefix, position)) {
-        return segments_damaged(segments, holder, offset, error);
-    }
-    return prefix;
+    const struct segments_prefix *prefix = segments_verify(holder, offset);
+    return prefix ? prefix : segments_damaged(segments, holder, offset, error);
 }
 
 const void *consumer_segments_pin(struct consumer_segments *segments, uint64_t position,
@@ -396,75 +443,49 @@ void consumer_segments_drop(struct consumer_segments *segments)
     segments->dropped++;
 }
 
+static void segments_keep(struct consumer_segments *segments, const struct segments_segment *dropped)
+{
+    if (segments->kept_count == segments->kept_capacity) {
+        segments->kept_capacity = segments->kept_capacity ? 2 * segments->kept_capacity : 4;
+        segments->kept = base_realloc(segments->kept, segments->kept_capacity * sizeof *segments->kept);
+    }
+    segments->kept[segments->kept_count++] =
+        (struct segments_kept){dropped->segment, dropped->size, dropped->gone_cut};
+}
+
+// Unlinks those that no cut needs: the newest one that is done, and the one before it, are without them.
+static void segments_unlink_kept(struct consumer_segments *segments)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < segments->kept_count; i++) {
+        const struct segments_kept *kept = &segments->kept[i];
+        if (kept->gone_cut && kept->gone_cut < segments->done) {
+            segments_unlink(segments, kept->segment);
+        } else {
+            segments->kept[left++] = *kept;
+        }
+    }
+    segments->kept_count = left;
+}
+
 void consumer_segments_release(struct consumer_segments *segments)
 {
     if (!segments->dropped) {
         return;
     }
     for (size_t i = 0; i < segments->dropped; i++) {
-        char path[SEGMENTS_PATH_MAX];
-        segments_path(segments, segments->list[i].segment, path);
-        munmap(segments->list[i].map, segments->list[i].size);
-        unlink(path); // a name that stays costs disk, nothing else; the next start removes it
+        const struct segments_segment *dropped = &segments->list[i];
+        munmap(dropped->map, dropped->size);
+        if (segments->keep_dropped) {
+            segments_keep(segments, dropped);
+        } else {
+            segments_unlink(segments, dropped->segment);
+        }
     }
     segments->count -= segments->dropped;
     memmove(segments->list, segments->list + segments->dropped, segments->count * sizeof *segments->list);
     segments->dropped = 0;
-}
-
-static int segments_sync_one(const struct consumer_segments *segments, const struct segments_segment *one,
-                             bool current, struct base_error *error)
-{
-    char path[SEGMENTS_PATH_MAX];
-    segments_path(segments, one->segment, path);
-    // An ended segment's descriptor is closed already; a sync through another one counts the same.
-    int fd = current ? segments->fd : open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0) {
-        return base_error_set_errno(error, BASE_EIO, errno, "cannot open %s", path);
-    }
-    int result = 0;
-    if (fdatasync(fd) != 0) {
-        result = base_error_set_errno(error, BASE_EIO, errno, "cannot sync %s", path);
-        error->fatal = true;
-    }
-    if (!current) {
-        close(fd);
-    }
-    return result;
-}
-
-static int segments_sync_directory(struct consumer_segments *segments, struct base_error *error)
-{
-    int fd = open(segments->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return base_error_set_errno(error, BASE_EIO, errno, "cannot open %s", segments->directory);
-    }
-    int result = 0;
-    if (fsync(fd) != 0) {
-        result = base_error_set_errno(error, BASE_EIO, errno, "cannot sync %s", segments->directory);
-        error->fatal = true;
-    }
-    close(fd);
-    return result;
-}
-
-int consumer_segments_sync(struct consumer_segments *segments, struct base_error *error)
-{
-    if (consumer_segments_flush(segments, error) != 0) {
-        return -1;
-    }
-    for (size_t i = segments->dropped; i < segments->count; i++) {
-        bool current = segments->fd >= 0 && i == segments->count - 1;
-        if (!segments->list[i].durable && segments_sync_one(segments, &segments->list[i], current, error)) {
-            return -1;
-        }
-        segments->list[i].durable = !current;
-    }
-    if (segments->new_names && segments_sync_directory(segments, error) != 0) {
-        return -1;
-    }
-    segments->new_names = false;
-    return 0;
+    segments_unlink_kept(segments);
 }
 
 uint64_t consumer_segments_disk_bytes(const struct consumer_segments *segments)
@@ -473,5 +494,249 @@ uint64_t consumer_segments_disk_bytes(const struct consumer_segments *segments)
     for (size_t i = 0; i < segments->count; i++) {
         bytes += segments->list[i].size;
     }
+    for (size_t i = 0; i < segments->kept_count; i++) {
+        bytes += segments->kept[i].size;
+    }
     return bytes;
+}
+
+// ---- saving -----------------------------------------------------------------
+
+static bool segments_done(const struct consumer_segments *segments, uint64_t cut)
+{
+    return cut && cut <= segments->done;
+}
+
+static int segments_sync_add(struct consumer_segments *segments, struct segments_segment *one, uint64_t cut,
+                             struct base_sync *sync, struct base_error *error)
+{
+    bool current = segments->fd >= 0 && one == &segments->list[segments->count - 1];
+    if (!segments_done(segments, one->name_cut)) {
+        one->name_cut = one->name_cut ? one->name_cut : cut;
+        base_sync_add_directory(sync, segments->directory);
+    }
+    if (segments_done(segments, one->data_cut)) {
+        return 0;
+    }
+    char path[SEGMENTS_PATH_MAX];
+    segments_path(segments, one->segment, path);
+    if (current) {
+        return base_sync_add_file(sync, segments->fd, path, error);
+    }
+    one->data_cut = one->data_cut ? one->data_cut : cut;
+    // Its descriptor is closed since it ended; a sync through another one counts the same.
+    int fd;
+    if (base_disk_open(segments->disk, path, O_RDWR, &fd, error) != 0) {
+        return -1;
+    }
+    int result = base_sync_add_file(sync, fd, path, error);
+    close(fd);
+    return result;
+}
+
+static void segments_write_state(const struct consumer_segments *segments, struct base_buffer *state)
+{
+    size_t mark = base_section_begin(state, SEGMENTS_STATE_MAGIC, SEGMENTS_STATE_VERSION);
+    size_t living = segments->count - segments->dropped;
+    base_section_put_span(state, base_span_string(segments->name));
+    base_buffer_u64(state, segments->saved);
+    base_buffer_u64(state, living);
+    base_buffer_u64(state, living ? segments->list[segments->dropped].segment : 0);
+    base_buffer_u64(state, living ? segments->list[segments->dropped].base : 0);
+    for (size_t i = segments->dropped; i < segments->count; i++) {
+        const struct segments_segment *segment = &segments->list[i];
+        base_buffer_u64(state, segment->size);
+        base_buffer_u64(state, segment->used);
+        base_buffer_u64(state, segment->first);
+        base_buffer_u64(state, (uint64_t)segment->time);
+        base_buffer_u64(state, segment->number);
+    }
+    base_section_end(state, mark);
+}
+
+int consumer_segments_save(struct consumer_segments *segments, uint64_t cut, struct base_buffer *state,
+                           struct base_sync *sync, struct base_error *error)
+{
+    assert(cut > segments->saved && !segments->begun);
+    if (consumer_segments_flush(segments, error) != 0) {
+        return -1;
+    }
+    for (size_t i = segments->dropped; i < segments->count; i++) {
+        if (segments_sync_add(segments, &segments->list[i], cut, sync, error) != 0) {
+            return -1;
+        }
+    }
+    for (size_t i = 0; i < segments->dropped; i++) {
+        struct segments_segment *dropped = &segments->list[i];
+        dropped->gone_cut = dropped->gone_cut ? dropped->gone_cut : cut;
+    }
+    for (size_t i = 0; i < segments->kept_count; i++) {
+        struct segments_kept *kept = &segments->kept[i];
+        kept->gone_cut = kept->gone_cut ? kept->gone_cut : cut;
+    }
+    segments->saved = cut;
+    segments_write_state(segments, state);
+    return 0;
+}
+
+void consumer_segments_cut_done(struct consumer_segments *segments, uint64_t cut)
+{
+    assert(cut <= segments->saved);
+    segments->done = cut > segments->done ? cut : segments->done;
+    segments_unlink_kept(segments);
+}
+
+// ---- restoring --------------------------------------------------------------
+
+// Maps a saved segment and compares its header; `last` is kept open for what is to come.
+static int segments_reopen(struct consumer_segments *segments, struct segments_segment *segment, bool last,
+                           struct base_error *error)
+{
+    char path[SEGMENTS_PATH_MAX];
+    segments_path(segments, segment->segment, path);
+    int fd;
+    if (base_disk_open(segments->disk, path, last ? O_RDWR : O_RDONLY, &fd, error) != 0) {
+        return -1;
+    }
+    int result = -1;
+    struct segments_header header;
+    struct stat status;
+    if (fstat(fd, &status) != 0) {
+        base_error_set_errno(error, BASE_EIO, errno, "cannot look at %s", path);
+        goto out;
+    }
+    uint64_t least = last ? segment->used : segment->size; // a torn end of the last one is made whole again
+    if ((uint64_t)status.st_size < least) {
+        base_error_set(error, BASE_EFORMAT, "%s is corrupt: it ends at byte %llu, %llu were written", path,
+                       (unsigned long long)status.st_size, (unsigned long long)least);
+        goto out;
+    }
+    segment->map = mmap(NULL, segment->size, PROT_READ, MAP_SHARED, fd, 0);
+    if (segment->map == MAP_FAILED) {
+        segment->map = NULL;
+        base_error_set_errno(error, BASE_EIO, errno, "cannot map %s", path);
+        goto out;
+    }
+    segments_fill_header(segments, segment, &header);
+    if (memcmp(segment->map, &header, sizeof header) != 0) {
+        base_error_set(error, BASE_EFORMAT, "%s is corrupt: the header at byte 0 is not what was written",
+                       path);
+        goto out;
+    }
+    result = 0;
+out:
+    if (result == 0 && last) {
+        segments->fd = fd;
+    } else {
+        close(fd);
+    }
+    return result;
+}
+
+// Verifies the records of a segment and shows them.
+static int segments_scan(struct consumer_segments *segments, const struct segments_segment *segment,
+                         const struct consumer_segments_visitor *visitor, struct base_error *error)
+{
+    (void)madvise(segment->map, segment->used, MADV_SEQUENTIAL);
+    uint64_t offset = sizeof(struct segments_header);
+    while (offset < segment->used) {
+        const struct segments_prefix *prefix = segments_verify(segment, offset);
+        if (!prefix || !visitor->record(visitor->context, prefix, prefix->size, segment->base + offset)) {
+            segments_damaged(segments, segment, offset, error);
+            return -1;
+        }
+        offset += prefix->size;
+    }
+    (void)madvise(segment->map, segment->used, MADV_NORMAL);
+    if (!visitor->segment(visitor->context, segment->first, segment->time, segment->number)) {
+        segments_damaged(segments, segment, 0, error);
+        return -1;
+    }
+    return 0;
+}
+
+// Zeroes the last segment beyond its length.
+static int segments_trim(struct consumer_segments *segments, struct base_error *error)
+{
+    if (!segments->count) {
+        return 0;
+    }
+    const struct segments_segment *last = &segments->list[segments->count - 1];
+    char path[SEGMENTS_PATH_MAX];
+    segments_path(segments, last->segment, path);
+    return base_disk_truncate(segments->disk, segments->fd, path, last->used, error) != 0 ||
+                   base_disk_allocate(segments->disk, segments->fd, path, last->size, error) != 0
+               ? -1
+               : 0;
+}
+
+static bool segments_fits(const struct segments_segment *segment)
+{
+    return segment->used > sizeof(struct segments_header) && segment->used % 8 == 0 &&
+           segment->used <= segment->size && segment->size <= CONSUMER_SEGMENTS_POSITION_MAX &&
+           segment->base <= CONSUMER_SEGMENTS_POSITION_MAX - segment->size;
+}
+
+// The list of segments as it was saved.
+static int segments_read_state(struct consumer_segments *segments, struct base_reader *state,
+                               struct base_error *error)
+{
+    char what[CONSUMER_SEGMENTS_NAME_MAX + 32];
+    snprintf(what, sizeof what, "the saved state of %s", segments->name);
+    struct base_reader payload;
+    if (base_section_open(state, SEGMENTS_STATE_MAGIC, SEGMENTS_STATE_VERSION, &payload, what, error) != 0) {
+        return -1;
+    }
+    struct base_span name = base_section_get_span(&payload);
+    if (!base_span_equal(name, base_span_string(segments->name))) {
+        return base_error_set(
+            error, BASE_EFORMAT, "%s is of another log: %.*s", what,
+            (int)(name.size < CONSUMER_SEGMENTS_NAME_MAX ? name.size : CONSUMER_SEGMENTS_NAME_MAX),
+            name.data ? (const char *)name.data : "");
+    }
+    segments->saved = segments->done = base_reader_u64(&payload);
+    uint64_t count = base_reader_u64(&payload);
+    segments->next_segment = base_reader_u64(&payload);
+    segments->end = base_reader_u64(&payload);
+    for (uint64_t i = 0; i < count && !payload.failed; i++) {
+        struct segments_segment segment = {.segment = segments->next_segment++, .base = segments->end};
+        segment.size = base_reader_u64(&payload);
+        segment.used = base_reader_u64(&payload);
+        segment.first = base_reader_u64(&payload);
+        segment.time = (int64_t)base_reader_u64(&payload);
+        segment.number = base_reader_u64(&payload);
+        segment.name_cut = segments->saved;
+        segment.data_cut = i + 1 < count ? segments->saved : 0;
+        if (payload.failed || !segments_fits(&segment)) {
+            return base_error_set(error, BASE_EFORMAT, "%s is corrupt: segment %llu cannot be", what,
+                                  (unsigned long long)segment.segment);
+        }
+        segments->end += segment.size;
+        segments_list_add(segments, &segment);
+    }
+    return base_section_close(&payload, what, error);
+}
+
+struct consumer_segments *consumer_segments_restore(const struct consumer_segments_config *config,
+                                                    struct base_reader *state,
+                                                    const struct consumer_segments_visitor *visitor,
+                                                    struct base_error *error)
+{
+    struct consumer_segments *segments = segments_make(config);
+    struct base_reader rest = *state;
+    int failed = segments_read_state(segments, &rest, error);
+    for (size_t i = 0; i < segments->count && !failed; i++) {
+        bool last = i + 1 == segments->count;
+        failed = segments_reopen(segments, &segments->list[i], last, error) != 0 ||
+                 segments_scan(segments, &segments->list[i], visitor, error) != 0;
+    }
+    if (segments->count) {
+        segments->flushed = segments->list[segments->count - 1].used;
+    }
+    if (failed || segments_trim(segments, error) != 0 || segments_remove_others(segments, error) != 0) {
+        consumer_segments_free(segments);
+        return NULL;
+    }
+    *state = rest;
+    return segments;
 }

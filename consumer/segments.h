@@ -10,10 +10,14 @@
 //   uint32 size       of the whole record, a multiple of 8
 //   bytes
 // and zeros to the end: size 0 ends a segment. Host byte order. Thread: one at a time.
+//
+// A log survives its process by cuts: a save says how far it reaches, and which segments it consists of; a
+// restore takes the log back to that. What a cut needs is still there until the cut after the next is done.
 #ifndef CONSUMER_SEGMENTS_H
 #define CONSUMER_SEGMENTS_H
 
 #include "base/bytes.h"
+#include "base/disk.h"
 #include "base/error.h"
 
 enum {
@@ -32,6 +36,8 @@ struct consumer_segments_config {
     const char *name;      // letters, digits, '.', '_', '-'
     uint32_t lane;
     uint64_t segment_bytes; // of a segment's file; one larger record gets a segment of its own size
+    struct base_disk *disk; // NULL: the system's
+    bool keep_dropped;      // what is dropped is unlinked by consumer_segments_cut_done alone
 };
 
 struct consumer_segments;
@@ -66,14 +72,38 @@ void consumer_segments_prefetch(struct consumer_segments *segments, uint64_t pos
 bool consumer_segments_oldest(const struct consumer_segments *segments, int64_t *time, uint64_t *number);
 // Gives up the oldest ended segment; it can still be read through pinned records until the release.
 void consumer_segments_drop(struct consumer_segments *segments);
-// Unmaps and unlinks what was dropped.
+// Unmaps what was dropped, and unlinks it unless the configuration says keep_dropped.
 void consumer_segments_release(struct consumer_segments *segments);
 
 // Writes out the buffer. Errors: BASE_EIO.
 int consumer_segments_flush(struct consumer_segments *segments, struct base_error *error);
-// Makes everything appended so far durable: the buffer, the segments, and new names in the directory. Errors:
-// BASE_EIO, marked fatal if a sync failed: what is on the disk is then unknown.
-int consumer_segments_sync(struct consumer_segments *segments, struct base_error *error);
+
+// Writes out the buffer, appends to `state` what a restore needs, and adds to `sync` every segment that is
+// not durable yet, and the directory if it has names that are not. `cut` is 1 or more and rises from save to
+// save. Errors, with `state` untouched: BASE_EIO.
+int consumer_segments_save(struct consumer_segments *segments, uint64_t cut, struct base_buffer *state,
+                           struct base_sync *sync, struct base_error *error);
+// The cut is durable, as of its save: what was dropped before the save of an earlier one is unlinked.
+void consumer_segments_cut_done(struct consumer_segments *segments, uint64_t cut);
+
+// Is told of a log that is being restored, in its order; false: that cannot be, the log is corrupt.
+struct consumer_segments_visitor {
+    // A record, its checksum verified; it stays where it is until its segment is released.
+    bool (*record)(void *context, const void *record, size_t size, uint64_t position);
+    // The end of a segment: the `number` given to the begin that made it, and the last
+    // consumer_segments_end's `time` and `number`.
+    bool (*segment)(void *context, uint64_t first, int64_t time, uint64_t number);
+    void *context;
+};
+
+// The log as it was saved; takes its state off `state`. Every record is verified and shown to `visitor`. Then
+// the last segment is zeroed beyond its saved length, and every other segment of that name is removed: until
+// then nothing is changed. A directory whose files are hard links of another's needs a copy of the last
+// segment. Errors: BASE_EIO, BASE_EFORMAT (the state; or a file, naming it and the offset).
+struct consumer_segments *consumer_segments_restore(const struct consumer_segments_config *config,
+                                                    struct base_reader *state,
+                                                    const struct consumer_segments_visitor *visitor,
+                                                    struct base_error *error);
 
 uint64_t consumer_segments_disk_bytes(const struct consumer_segments *segments); // files not yet unlinked
 

@@ -74,5 +74,9 @@ Test(dedupe, forgets_segments_after_their_time)
     cr_assert_lt(consumer_dedupe_count(dedupe), 40);
     cr_assert_lt(consumer_dedupe_disk_bytes(dedupe), 20 * 512);
     cr_assert_lt(consumer_dedupe_memory_bytes(dedupe), 32768);
-    cr_assert_eq(consumer_dedupe_sync(dedupe, &error), 0);
+    struct base_buffer state = {0};
+    struct base_sync *sync = base_sync_new(NULL);
+    cr_assert_eq(consumer_dedupe_save(dedupe, 1, &state, sync, &error), 0); // writes the buffer out
+    base_sync_free(sync);
+    base_buffer_free(&state);
 }

@@ -171,7 +171,11 @@ Test(journey, dropped_segments_take_their_keys_along)
 Test(journey, corruption_is_an_error_of_every_reader)
 {
     uint64_t number = append(1, "victim", "k");
-    cr_assert_eq(consumer_journey_sync(journey, &error), 0);
+    struct base_buffer state = {0};
+    struct base_sync *sync = base_sync_new(NULL);
+    cr_assert_eq(consumer_journey_save(journey, 1, &state, sync, &error), 0); // writes the buffer out
+    base_sync_free(sync);
+    base_buffer_free(&state);
     char path[256];
     snprintf(path, sizeof path, "%s/s.journey.0000000000", directory);
     int fd = open(path, O_RDWR);
