@@ -13,11 +13,17 @@
 // something, and when it has nothing, nobody runs ahead of it by more than read_ahead_ms and a poll's batch.
 // No more is read while settled ticks wait to be handed over.
 //
+// A cut and a restart. What ingest saves is its state at the frontier: of each partition the first record
+// that is not handled, and the watermark before it. The rest is read again: a record whose effective time is
+// not above the frontier only raises the watermark again; a decision is not taken again but obeyed, from the
+// journal. So a restored ingest hands over what it would have without the stop, to the bit.
+//
 // Thread: one for all calls.
 #ifndef CONSUMER_INGEST_H
 #define CONSUMER_INGEST_H
 
 #include "base/clock.h"
+#include "base/disk.h"
 #include "consumer/deadletter.h"
 #include "consumer/decoder.h"
 #include "consumer/lane.h"
@@ -31,7 +37,10 @@ enum {
     CONSUMER_INGEST_IDLE_CHECK_MS = 20, // how often idleness is looked at
     CONSUMER_INGEST_FRESH_MS = 5000,    // an answer older than this proves nothing
     CONSUMER_INGEST_BLOCKED_MS = 50,    // pause before a message whose schema is on its way is tried again
+    CONSUMER_INGEST_RAISE_MS = 5000,    // an idle partition is raised by so much when nothing is due
 };
+
+struct consumer_journal; // consumer/journal.h
 
 struct consumer_ingest_config {
     struct consumer_source *source;                         // borrowed
@@ -46,7 +55,13 @@ struct consumer_ingest_config {
                        // 0: none is, and none without a timestamp
     int64_t read_ahead_ms; // >= 0
     bool finish;           // after its last record a partition's watermark is +infinity; nothing is idle
-    const struct base_clock *clock; // NULL: the system's
+    const struct base_clock *clock;   // NULL: the system's
+    int64_t last_tick;                // no tick above it is handed over; INT64_MAX: all are
+    struct consumer_journal *journal; // borrowed: obeyed, and written; NULL: none
+    struct base_span
+        restore; // what consumer_ingest_save wrote, not used after consumer_ingest_new; null: afresh
+    struct base_disk *disk; // of the lanes; NULL: the system's
+    bool keep_dropped;      // the lanes' old segments stay until a cut is done: there will be cuts
 };
 
 // Something that ingest decided and that is not in the records: for the journal of decisions. It holds after
@@ -63,16 +78,18 @@ struct consumer_ingest_decision {
     uint32_t lane;
     int64_t next;
     int64_t watermark;  // raised
-    const char *reason; // set aside; else NULL
+    const char *reason; // set aside; else NULL. Not in the journal: it is in the dead letter
 };
 
 struct consumer_ingest_sink {
     // One tick with its samples in their order (none at all is possible: what was due made no sample); they
-    // are valid during the call. -1 ends the step with its error; ingest can then only be freed.
+    // are valid during the call. What it rests on is durable (dead letters, journal). consumer_ingest_save
+    // may be called within: the state is that after this tick. -1 ends the step with its error; ingest can
+    // then only be freed.
     int (*tick)(void *context, int64_t tick, const struct base_sample *samples, size_t count,
                 struct base_error *error);
     void *context;
-    // May be NULL. Called before the decision takes effect; -1 as above.
+    // May be NULL. Called for a new decision (none that is obeyed) before it takes effect; -1 as above.
     int (*decide)(void *context, const struct consumer_ingest_decision *decision, struct base_error *error);
 };
 
@@ -98,25 +115,56 @@ struct consumer_ingest_state {
 
 struct consumer_ingest;
 
-// Makes the lanes. Errors: theirs.
+// Makes the lanes, or opens them as they were saved. Errors: theirs; and of what is restored BASE_EFORMAT (it
+// is damaged, or the journal is not the one it was saved with), BASE_ECONFLICT (it is of other topics, lanes
+// or ticks), BASE_EINVAL (the source does not begin where consumer_ingest_offsets says).
 struct consumer_ingest *consumer_ingest_new(const struct consumer_ingest_config *config,
                                             struct base_error *error);
 void consumer_ingest_free(struct consumer_ingest *ingest); // takes NULL
 
 // Reads what there is to read, up to the bounds above, and hands over the ticks that are settled; waits up to
 // timeout_ms for more if there was nothing to do. Errors: the source's (a retriable one means: call again;
-// everything else was done), a lane's, the dead letters', the sink's.
+// everything else was done), a lane's, the dead letters', the journal's, the sink's. Fatal BASE_ECONFLICT:
+// after a restart a partition's log is not the one that was read before; the operator decides.
 int consumer_ingest_step(struct consumer_ingest *ingest, int timeout_ms,
                          const struct consumer_ingest_sink *sink, struct base_error *error);
 // True once a bounded source is read to its end and every settled tick was handed over. (Without `finish`
-// what lies above the last settled tick stays.)
+// what lies above the last settled tick stays.) Also once config.last_tick is settled.
 bool consumer_ingest_done(const struct consumer_ingest *ingest);
 
 void consumer_ingest_state(const struct consumer_ingest *ingest, struct consumer_ingest_state *state);
 int64_t consumer_ingest_watermark(const struct consumer_ingest *ingest, uint32_t rank, uint32_t lane);
-// For a cut at the frontier: the lowest offset of a partition whose record is not handled, and the
-// partition's watermark as it stood just before that record was read.
+// The lowest offset of a partition whose record is not handled, and the partition's watermark as it stood
+// just before that record was read.
 void consumer_ingest_unhandled(struct consumer_ingest *ingest, uint32_t rank, uint32_t lane, int64_t *offset,
                                int64_t *watermark);
+
+// ---- the cut ----
+
+// Appends the state at the frontier to `state`, and to `sync` what has to be synced before the state counts
+// as saved. Between steps, or from within the sink's tick. Errors: the lanes', the dead letters', the
+// journal's.
+int consumer_ingest_save(struct consumer_ingest *ingest, uint64_t cut, struct base_buffer *state,
+                         struct base_sync *sync, struct base_error *error);
+// That cut is durable: files that only older ones needed go.
+void consumer_ingest_cut_done(struct consumer_ingest *ingest, uint64_t cut);
+
+// What a saved state says before anything is opened.
+struct consumer_ingest_saved {
+    uint64_t cut;
+    uint32_t ranks, lanes;
+    int64_t frontier;
+    uint64_t journal; // where the journal has to be obeyed from: for consumer_journal_open, and all that
+                      // consumer_journal_forget may forget
+};
+// Errors: BASE_EFORMAT.
+int consumer_ingest_saved(struct base_span state, struct consumer_ingest_saved *saved,
+                          struct base_error *error);
+// Where the source has to begin for a saved state: rank-major, [ranks * lanes]; room for CONSUMER_TOPICS_MAX
+// * CONSUMER_LANES_MAX. It is the last record before the first that is not handled, so that ingest can see
+// that it is the same one; or, if the journal (NULL: none) skips it, what comes after. Errors: BASE_EFORMAT,
+// BASE_ECONFLICT (it is of another number of topics).
+int consumer_ingest_offsets(struct base_span state, const struct consumer_journal *journal, uint32_t ranks,
+                            uint32_t *lanes, int64_t *offsets, struct base_error *error);
 
 #endif

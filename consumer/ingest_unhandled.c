@@ -34,28 +34,22 @@ static void unhandled_grow(struct consumer_unhandled *unhandled)
     unhandled->first = 0;
 }
 
-void consumer_unhandled_add(struct consumer_unhandled *unhandled, int64_t offset, int64_t time,
-                            int64_t watermark, int64_t frontier)
+void consumer_unhandled_add(struct consumer_unhandled *unhandled,
+                            const struct consumer_unhandled_record *record, int64_t frontier)
 {
     unhandled_forget(unhandled, frontier, 2);
     if (unhandled->count == unhandled->capacity) {
         unhandled_grow(unhandled);
     }
     unhandled->count++;
-    *unhandled_at(unhandled, unhandled->count - 1) =
-        (struct consumer_unhandled_record){offset, time, watermark};
+    *unhandled_at(unhandled, unhandled->count - 1) = *record;
 }
 
-bool consumer_unhandled_first(struct consumer_unhandled *unhandled, int64_t frontier, int64_t *offset,
-                              int64_t *watermark)
+const struct consumer_unhandled_record *consumer_unhandled_first(struct consumer_unhandled *unhandled,
+                                                                 int64_t frontier)
 {
     unhandled_forget(unhandled, frontier, unhandled->count);
-    if (unhandled->count == 0) {
-        return false;
-    }
-    *offset = unhandled_at(unhandled, 0)->offset;
-    *watermark = unhandled_at(unhandled, 0)->watermark;
-    return true;
+    return unhandled->count ? unhandled_at(unhandled, 0) : NULL;
 }
 
 void consumer_unhandled_done(struct consumer_unhandled *unhandled)

@@ -10,10 +10,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+// A message of a partition, as a cut remembers it.
+struct consumer_mark {
+    int64_t offset; // -1: none
+    uint64_t hash;
+};
+
 struct consumer_unhandled_record {
     int64_t offset;
-    int64_t time;      // effective
-    int64_t watermark; // of the partition before it
+    int64_t time;              // effective
+    int64_t watermark;         // of the partition before it
+    struct consumer_mark last; // the message before it
+    uint64_t journal;          // where the journal stood: the partition's later decisions are from there on
 };
 
 struct consumer_unhandled {
@@ -23,11 +31,11 @@ struct consumer_unhandled {
     size_t count;
 };
 
-void consumer_unhandled_add(struct consumer_unhandled *unhandled, int64_t offset, int64_t time,
-                            int64_t watermark, int64_t frontier);
-// The first one above the frontier. False: there is none, and the outputs are untouched.
-bool consumer_unhandled_first(struct consumer_unhandled *unhandled, int64_t frontier, int64_t *offset,
-                              int64_t *watermark);
+void consumer_unhandled_add(struct consumer_unhandled *unhandled,
+                            const struct consumer_unhandled_record *record, int64_t frontier);
+// The first one above the frontier, valid until the next add; NULL: there is none.
+const struct consumer_unhandled_record *consumer_unhandled_first(struct consumer_unhandled *unhandled,
+                                                                 int64_t frontier);
 void consumer_unhandled_done(struct consumer_unhandled *unhandled);
 
 #endif

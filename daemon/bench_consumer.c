@@ -141,6 +141,7 @@ static struct consumer_ingest *consumer_ingest_open(struct consumer_bench *bench
         .tick_ms = bench->config->tick,
         .read_ahead_ms = 60000,
         .finish = true,
+        .last_tick = INT64_MAX,
     };
     for (uint32_t rank = 0; rank < DAEMON_MARKET_RANKS; rank++) {
         config.decoders[rank] = bench->decoders[rank];

@@ -191,6 +191,7 @@ static int pipeline_open_ingest(struct daemon_pipeline *pipeline, struct base_er
         .future_ms = pipeline->config->future,
         .read_ahead_ms = PIPELINE_READ_AHEAD_MS,
         .finish = pipeline->options.finish,
+        .last_tick = INT64_MAX,
         .clock = pipeline->clock,
     };
     for (uint32_t rank = 0; rank < daemon_config_ranks(pipeline->config); rank++) {

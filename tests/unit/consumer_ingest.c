@@ -250,9 +250,16 @@ Test(consumer_ingest, if_all_are_idle_time_goes_on)
     cr_assert(begin >= 1000 && begin <= 1110, "%lld", (long long)begin);
     cr_assert(world.samples >= 1, "a fell due");
     steps_for(&world, 1000);
-    int64_t later = world_state(&world).watermark;
-    cr_assert(later - begin >= 970 && later - begin <= 1030, "%lld", (long long)(later - begin));
     cr_assert_eq(world.samples, 2, "b fell due");
+    int64_t later = world_state(&world).watermark;
+    cr_assert(later >= begin && later - begin <= 1030, "%lld", (long long)(later - begin));
+    uint64_t raises = world_state(&world).raises;
+    steps_for(&world, 20 * CONSUMER_INGEST_RAISE_MS);
+    int64_t still = begin + 1000 + 20 * CONSUMER_INGEST_RAISE_MS - world_state(&world).watermark;
+    cr_assert(still >= 0 && still <= CONSUMER_INGEST_RAISE_MS + 40, "%lld", (long long)still);
+    raises = world_state(&world).raises - raises;
+    cr_assert(raises >= 3 * 19 && raises <= 3 * 21, "few decisions while nothing is due: %llu",
+              (unsigned long long)raises);
     world_end(&world);
 }
 

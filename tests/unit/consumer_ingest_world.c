@@ -63,7 +63,7 @@ static void world_wait(struct consumer_source *source, int timeout_ms)
         for (uint32_t lane = 0; lane < source->lanes; lane++) {
             struct world_partition *partition = &world->partitions[rank][lane];
             uint32_t more = (uint32_t)world_draw(world, 20);
-            uint32_t left = partition->count - partition->visible;
+            uint32_t left = partition->stalled ? 0 : partition->count - partition->visible;
             partition->visible += more < left ? more : left;
         }
     }
@@ -160,6 +160,7 @@ void world_begin(struct world *world, uint32_t lanes)
         .config = {.topics = {"impressions", "clicks", "purchases"},
                    .tick_ms = TICK_MS,
                    .read_ahead_ms = 1000,
+                   .last_tick = INT64_MAX,
                    .lane = {.ranks = WORLD_RANKS,
                             .action = {[1] = {.name = "click", .parent = 0, .wait = 10, .window = 20},
                                        [2] = {.name = "purchase", .parent = 1, .wait = 15, .window = 100}},
@@ -226,6 +227,17 @@ void world_add_bytes(struct world *world, uint32_t rank, uint32_t lane, int64_t 
     partition->visible = world->lazy ? 0 : partition->count;
 }
 
+void world_insert(struct world *world, uint32_t rank, uint32_t lane, uint32_t index, int64_t timestamp,
+                  struct base_span value)
+{
+    world_add_bytes(world, rank, lane, timestamp, value);
+    struct world_partition *partition = &world->partitions[rank][lane];
+    struct world_record last = partition->records[partition->count - 1];
+    memmove(&partition->records[index + 1], &partition->records[index],
+            (partition->count - 1 - index) * sizeof last);
+    partition->records[index] = last;
+}
+
 void world_add(struct world *world, uint32_t rank, uint32_t lane, const char *id, int64_t time,
                const char *of)
 {
@@ -235,9 +247,8 @@ void world_add(struct world *world, uint32_t rank, uint32_t lane, const char *id
     base_buffer_free(&buffer);
 }
 
-void world_open_with(struct world *world, struct consumer_source *source)
+void world_open_decoders(struct world *world)
 {
-    world->config.source = source;
     for (uint32_t rank = 0; rank < WORLD_RANKS; rank++) {
         struct consumer_decoder_config config = {
             .topic = world->config.topics[rank],
@@ -253,6 +264,12 @@ void world_open_with(struct world *world, struct consumer_source *source)
             world->config.decoders[rank] = world->decoders[rank];
         }
     }
+}
+
+void world_open_with(struct world *world, struct consumer_source *source)
+{
+    world->config.source = source;
+    world_open_decoders(world);
     world->ingest = consumer_ingest_new(&world->config, &world->error);
     cr_assert(world->ingest, "%s", world->error.text);
 }

@@ -23,6 +23,7 @@ struct world_partition {
     uint32_t visible; // records that poll may return by now
     uint32_t delivered;
     bool silent;        // no answer comes: never caught up
+    bool stalled;       // lazy: waits reveal nothing
     bool framed;        // as Kafka's: not bare
     int64_t error_once; // 1: the next poll fails retriably; 2: it fails for good
     uint64_t polls;
@@ -66,8 +67,14 @@ void world_add_bytes(struct world *world, uint32_t rank, uint32_t lane, int64_t 
 // The bytes of a record of the schemas above.
 void world_encode(struct base_buffer *buffer, uint32_t rank, const char *id, int64_t time, const char *of);
 
+// Inserts a record before the one at `index`.
+void world_insert(struct world *world, uint32_t rank, uint32_t lane, uint32_t index, int64_t timestamp,
+                  struct base_span value);
+
 // Makes decoders and ingest out of world->config, which the caller may change before.
 void world_open(struct world *world);
+// Makes the decoders only.
+void world_open_decoders(struct world *world);
 // With another source in place of the scripted one.
 void world_open_with(struct world *world, struct consumer_source *source);
 int world_step(struct world *world, int timeout_ms);
