@@ -40,6 +40,7 @@ OWNERS = [
     (r"yaml\.h", r"base/config_read\.c"),
     (r"xxhash\.h", r"base/hash\.c|trainer/table\.c"),
     (r"zlib\.h", r"consumer/files_container\.c"),
+    (r"rocksdb/", r"daemon/store_rocks\.c"),
 ]
 
 # Banned everywhere in C, with what to use instead.
