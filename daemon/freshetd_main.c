@@ -189,6 +189,21 @@ static bool loop(struct freshetd *freshetd)
     }
 }
 
+// Building waits for the broker and the registry, each for as long as its timeout allows, and nothing within
+// asks for signals. So a watch does, and ends the process where it stands. That loses nothing: no record has
+// been read yet, and what lies in the state directory must bear an end at any moment anyhow.
+static void quit(void *context, int number)
+{
+    struct freshetd *freshetd = context;
+    if (daemon_signals_ends(number)) {
+        struct base_error ignored;
+        base_log_write(freshetd->log, BASE_LOG_INFO, "asked to stop before the start",
+                       BASE_LOG_FIELDS(base_log_string("signal", strsignal(number))));
+        daemon_notify_stopping(freshetd->notify, "ended while starting", &ignored);
+        _exit(0);
+    }
+}
+
 static int build(struct freshetd *freshetd, struct base_error *error)
 {
     freshetd->signals = daemon_signals_new(error);
@@ -211,7 +226,12 @@ static int build(struct freshetd *freshetd, struct base_error *error)
         .finish = freshetd->config->source.kind == DAEMON_SOURCE_FILES,
         .bounded = freshetd->config->source.kind == DAEMON_SOURCE_FILES,
     };
+    struct daemon_signals_watch *watch = daemon_signals_watch_new(freshetd->signals, quit, freshetd, error);
+    if (!watch) {
+        return -1;
+    }
     freshetd->pipeline = daemon_pipeline_new(freshetd->config, &options, error);
+    daemon_signals_watch_free(watch);
     return freshetd->pipeline ? daemon_pipeline_start(freshetd->pipeline, error) : -1;
 }
 
