@@ -243,3 +243,102 @@ Test(trainer_evaluator, refuses_settings_that_cannot_be)
     }
     trainer_evaluator_free(NULL);
 }
+
+static struct trainer_evaluator *evaluator_with_window(uint32_t tasks, int64_t window_ms)
+{
+    struct base_error error;
+    const struct trainer_evaluator_config config = {tasks, 2, {0, 0, 0}, 0.5, window_ms};
+    struct trainer_evaluator *evaluator = trainer_evaluator_new(&config, &error);
+    cr_assert_not_null(evaluator, "%s", error.text);
+    return evaluator;
+}
+
+static void feed_some(struct trainer_evaluator *evaluator, uint64_t first)
+{
+    uint64_t key = base_random_key(first, "saved samples");
+    for (uint64_t i = 0; i < 200; i++) {
+        float p = (float)base_random_uniform(key, 2 * i), q = (float)base_random_uniform(key, 2 * i + 1);
+        enum base_kind kind = i % 5 == 0 ? BASE_C1 : i % 7 == 0 ? BASE_L : i % 11 == 0 ? BASE_F3 : BASE_N0;
+        feed(evaluator,
+             sample_make(kind, kind == BASE_N0 ? 7 : 1, kind != BASE_N0, false, (int64_t)(first + i) * 400),
+             p, q);
+    }
+}
+
+static bool evaluations_equal(const struct trainer_evaluator *a, const struct trainer_evaluator *b,
+                              bool window)
+{
+    bool equal = true;
+    for (uint32_t measure = 0; measure < TRAINER_MEASURES; measure++) {
+        for (uint32_t task = 0; task < 3; task++) {
+            struct trainer_evaluation left = trainer_evaluator_total(a, measure, task);
+            struct trainer_evaluation right = trainer_evaluator_total(b, measure, task);
+            equal = equal && memcmp(&left, &right, sizeof left) == 0;
+            left = trainer_evaluator_window(a, measure, task);
+            right = trainer_evaluator_window(b, measure, task);
+            equal = equal && (!window || memcmp(&left, &right, sizeof left) == 0);
+        }
+    }
+    return equal;
+}
+
+Test(trainer_evaluator, goes_on_after_being_saved)
+{
+    struct base_error error;
+    struct base_buffer buffer = {0};
+    struct trainer_evaluator *evaluator = evaluator_with_window(3, 60000);
+    struct trainer_evaluator *other = evaluator_with_window(3, 60000);
+    feed_some(evaluator, 0);
+    trainer_evaluator_save(evaluator, &buffer);
+    base_buffer_u8(&buffer, 77); // what comes after it is left
+    struct base_reader reader = {base_buffer_span(&buffer), false};
+    cr_assert_eq(trainer_evaluator_restore(other, &reader, &error), 0, "%s", error.text);
+    cr_assert_eq(reader.rest.size, 1);
+    cr_assert(evaluations_equal(evaluator, other, true));
+    for (uint64_t first = 200; first < 1000; first += 200) {
+        feed_some(evaluator, first);
+        feed_some(other, first);
+        cr_assert(evaluations_equal(evaluator, other, true));
+    }
+    // Another window starts empty, the totals go on.
+    struct trainer_evaluator *longer = evaluator_with_window(3, 120000);
+    base_buffer_clear(&buffer);
+    trainer_evaluator_save(evaluator, &buffer);
+    reader = (struct base_reader){base_buffer_span(&buffer), false};
+    cr_assert_eq(trainer_evaluator_restore(longer, &reader, &error), 0, "%s", error.text);
+    cr_assert(evaluations_equal(evaluator, longer, false));
+    cr_assert_eq(trainer_evaluator_window(longer, TRAINER_MEASURE_PRODUCT, 0).events, 0);
+    trainer_evaluator_free(evaluator);
+    trainer_evaluator_free(other);
+    trainer_evaluator_free(longer);
+    base_buffer_free(&buffer);
+}
+
+Test(trainer_evaluator, refuses_what_it_did_not_save)
+{
+    struct base_error error;
+    struct base_buffer buffer = {0};
+    struct trainer_evaluator *evaluator = evaluator_with_window(3, 60000);
+    struct trainer_evaluator *other = evaluator_with_window(3, 60000);
+    struct trainer_evaluator *two = evaluator_with_window(2, 60000);
+    feed_some(evaluator, 0);
+    feed_some(other, 0);
+    trainer_evaluator_save(evaluator, &buffer);
+    for (size_t i = 0; i < buffer.size; i += 13) {
+        buffer.data[i] ^= 4;
+        struct base_reader reader = {base_buffer_span(&buffer), false};
+        cr_assert_eq(trainer_evaluator_restore(other, &reader, &error), -1);
+        cr_assert_eq(error.code, BASE_EFORMAT);
+        cr_assert_eq(reader.rest.size, buffer.size);
+        buffer.data[i] ^= 4;
+    }
+    cr_assert(evaluations_equal(evaluator, other, true)); // nothing was changed
+    struct base_reader reader = {base_buffer_span(&buffer), false};
+    cr_assert_eq(trainer_evaluator_restore(two, &reader, &error), -1);
+    cr_assert_eq(error.code, BASE_ECONFLICT);
+    cr_assert_not_null(strstr(error.text, "of 3 tasks"), "%s", error.text);
+    trainer_evaluator_free(evaluator);
+    trainer_evaluator_free(other);
+    trainer_evaluator_free(two);
+    base_buffer_free(&buffer);
+}
