@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
+
 enum { DISK_PATH_MAX = 4096 };
 
 // ---- the system's ----
@@ -231,9 +233,14 @@ int base_disk_replace(struct base_disk *disk, const char *path, struct base_span
         return base_error_set(error, BASE_EINVAL, "the path %.40s... is too long", path);
     }
     snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
-    if (disk_write_new(disk, fresh, bytes, error) || base_disk_rename(disk, fresh, path, error)) {
+    if (disk_write_new(disk, fresh, bytes, error)) {
         return -1;
     }
+    base_failpoint("file.written");
+    if (base_disk_rename(disk, fresh, path, error)) {
+        return -1;
+    }
+    base_failpoint("file.renamed");
     return base_disk_sync_directory(disk, directory, error);
 }
 

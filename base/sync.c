@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/disk.h"
+#include "base/failpoint.h"
 
 struct sync_entry {
     char *path;
@@ -92,6 +93,7 @@ int base_sync_run(struct base_sync *sync, struct base_error *error)
             if (failed) {
                 return -1;
             }
+            base_failpoint("sync.entry");
         }
     }
     return 0;

@@ -121,7 +121,14 @@ int consumer_deadletter_add(struct consumer_deadletter *deadletter, const char *
 
 int consumer_deadletter_sync(struct consumer_deadletter *deadletter, struct base_error *error)
 {
-    return deadletter->container ? consumer_container_sync(deadletter->container, error) : 0;
+    if (!deadletter->container) {
+        return 0;
+    }
+    if (consumer_container_sync(deadletter->container, error)) {
+        return -1;
+    }
+    base_failpoint("deadletter.synced");
+    return 0;
 }
 
 uint64_t consumer_deadletter_count(const struct consumer_deadletter *deadletter)

@@ -4,6 +4,7 @@
 // each partition, lane-major, what partition_put writes; then a section of each lane.
 #include <stdlib.h>
 
+#include "base/failpoint.h"
 #include "base/section.h"
 #include "consumer/ingest_private.h"
 #include "consumer/journal.h"
@@ -164,6 +165,7 @@ int consumer_ingest_save(struct consumer_ingest *ingest, uint64_t cut, struct ba
         }
     }
     base_section_end(state, mark);
+    base_failpoint("ingest.saved");
     return 0;
 }
 

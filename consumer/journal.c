@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "consumer/journal_file.h"
 
 enum {
@@ -573,10 +574,14 @@ int consumer_journal_sync(struct consumer_journal *journal, struct base_error *e
     journal_path(journal, last->position, path);
     journal->failed = true;
     if (base_disk_write(journal->disk, journal->fd, path, base_buffer_span(&journal->unwritten), last->size,
-                        error) ||
-        base_disk_sync(journal->disk, journal->fd, path, error)) {
+                        error)) {
         return -1;
     }
+    base_failpoint("journal.written");
+    if (base_disk_sync(journal->disk, journal->fd, path, error)) {
+        return -1;
+    }
+    base_failpoint("journal.synced");
     last->size += journal->unwritten.size;
     base_buffer_clear(&journal->unwritten);
     if (last->size >= journal->file_bytes && journal_begin_file(journal, error)) {

@@ -461,6 +461,7 @@ static void segments_unlink_kept(struct consumer_segments *segments)
         const struct segments_kept *kept = &segments->kept[i];
         if (kept->gone_cut && kept->gone_cut < segments->done) {
             segments_unlink(segments, kept->segment);
+            base_failpoint("segments.unlinked");
         } else {
             segments->kept[left++] = *kept;
         }
@@ -737,6 +738,7 @@ struct consumer_segments *consumer_segments_restore(const struct consumer_segmen
         consumer_segments_free(segments);
         return NULL;
     }
+    base_failpoint("segments.trimmed");
     *state = rest;
     return segments;
 }

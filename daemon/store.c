@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/failpoint.h"
 #include "daemon/store_private.h"
 
 enum { STORE_CHANGE_HEADER = 2 + 4 };
@@ -155,10 +156,12 @@ const char *daemon_store_path(const struct daemon_store *store)
 int daemon_store_write(struct daemon_store *store, struct daemon_store_batch *batch, struct base_error *error)
 {
     batch_sort(batch);
+    base_failpoint("store.writing");
     if (store->operations->write(store, batch, error)) {
         error->fatal = true;
         return -1;
     }
+    base_failpoint("store.written");
     return 0;
 }
 

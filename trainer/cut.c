@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/failpoint.h"
 #include "base/hash.h"
 #include "base/section.h"
 #include "trainer/cut_format.h"
@@ -43,12 +44,14 @@ void trainer_model_cut_begin(struct trainer_model *model)
     cut_copy_dense(cut, model);
     table_cut_begin(model->table, cut);
     model->cut = cut;
+    base_failpoint("cut.frozen");
 }
 
 bool trainer_model_cut_copy(struct trainer_model *model, size_t rows)
 {
     if (model->cut && !model->cut->complete) {
         model->cut->complete = table_cut_copy(model->table, rows);
+        base_failpoint("cut.copying");
     }
     return !model->cut || model->cut->complete;
 }
@@ -57,6 +60,7 @@ struct trainer_cut *trainer_model_cut_take(struct trainer_model *model)
 {
     struct trainer_cut *cut = model->cut;
     assert(!cut || cut->complete);
+    base_failpoint("cut.copied");
     model->cut = NULL;
     return cut;
 }
