@@ -127,6 +127,13 @@ struct daemon_config_publish {
     double base_ratio;
 };
 
+struct daemon_config_cuts {
+    int64_t interval;
+    uint64_t dirty; // bytes
+    double share;   // of CPU time
+    uint64_t keep, keep_hours;
+};
+
 struct daemon_config_built; // what the rooms take, see config_build.c
 
 struct daemon_config {
@@ -145,6 +152,7 @@ struct daemon_config {
     struct base_config_records numerics; // struct daemon_config_numeric
     struct daemon_config_redis redis;
     struct daemon_config_publish publish;
+    struct daemon_config_cuts cuts;
 
     uint64_t hash; // of everything that changes what is learned
     struct base_config *memory;

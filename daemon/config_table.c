@@ -529,7 +529,7 @@ static const struct base_config_row numeric_rows[] = {
 static const struct base_config_table numeric_table = TABLE(
     "A plain numeric input. A missing value gives 0 after all steps.", daemon_config_numeric, numeric_rows);
 
-// --- redis, publish ---
+// --- redis, publish, cuts ---
 
 static const struct base_config_row redis_rows[] = {
     {.name = "address",
@@ -609,6 +609,50 @@ static const struct base_config_row publish_rows[] = {
 static const struct base_config_table publish_table =
     TABLE("How versions are published.", daemon_config_publish, publish_rows);
 
+static const struct base_config_row cuts_rows[] = {
+    {.name = "interval",
+     .type = BASE_CONFIG_DURATION,
+     FIELD(daemon_config_cuts, interval),
+     .fallback = "30s",
+     .min = 100,
+     .max = MS_DAY,
+     .flags = BASE_CONFIG_OPERATIONAL,
+     .description = "Time between two cuts; what a crash costs is to read so much again."},
+    {.name = "dirty",
+     .type = BASE_CONFIG_BYTES,
+     FIELD(daemon_config_cuts, dirty),
+     .fallback = "128MiB",
+     .min = 1 << 20,
+     .max = (double)(1u << 31),
+     .flags = BASE_CONFIG_OPERATIONAL,
+     .description = "A cut is made sooner once so much has changed since the last one."},
+    {.name = "share",
+     .type = BASE_CONFIG_REAL,
+     FIELD(daemon_config_cuts, share),
+     .fallback = "0.05",
+     .min = 0.001,
+     .max = 1,
+     .flags = BASE_CONFIG_OPERATIONAL,
+     .description = "Of the CPU time that passes; cuts that cost more are made less often."},
+    {.name = "keep",
+     .type = BASE_CONFIG_UINT,
+     FIELD(daemon_config_cuts, keep),
+     .fallback = "3",
+     .max = 1000,
+     .flags = BASE_CONFIG_OPERATIONAL,
+     .description = "The last cuts are kept, so many, for `freshet replay --from` and `freshet cuts`."},
+    {.name = "keep_hours",
+     .type = BASE_CONFIG_UINT,
+     FIELD(daemon_config_cuts, keep_hours),
+     .fallback = "6",
+     .max = 1000,
+     .flags = BASE_CONFIG_OPERATIONAL,
+     .description = "And the last one of each of so many hours. A kept cut shares its files with the others; "
+                    "at most it needs as much disk as the database and the journey logs."},
+};
+static const struct base_config_table cuts_table =
+    TABLE("The durable state in `state_dir`, from which a restart goes on.", daemon_config_cuts, cuts_rows);
+
 // --- all ---
 
 static const struct base_config_row rows[] = {
@@ -617,7 +661,7 @@ static const struct base_config_row rows[] = {
      FIELD(daemon_config, state_dir),
      .fallback = "/var/lib/freshet",
      .flags = BASE_CONFIG_OPERATIONAL,
-     .description = "Journey logs, dead letters, cached schemas."},
+     .description = "The database, journey logs, journal, kept cuts, dead letters, cached schemas."},
     {.name = "log_level",
      .type = BASE_CONFIG_ENUM,
      FIELD(daemon_config, log_level),
@@ -704,6 +748,7 @@ static const struct base_config_row rows[] = {
      .description = "Plain numeric features."},
     SECTION(redis, daemon_config, redis_table, "Redis."),
     SECTION(publish, daemon_config, publish_table, "Publication."),
+    SECTION(cuts, daemon_config, cuts_table, "Cuts."),
 };
 
 const struct base_config_table daemon_config_table = TABLE(
