@@ -32,6 +32,8 @@ struct publisher {
     int64_t garbage_ttl_s;
     double base_ratio;
     const struct base_clock *clock;
+    int (*remember)(void *context, uint64_t epoch, struct base_error *error);
+    void *remember_context;
 
     struct publisher_redis *redis;
     char run_id[64];
@@ -79,6 +81,8 @@ struct publisher *publisher_new(const struct publisher_config *config, struct ba
     publisher->half = config->half;
     publisher->garbage_ttl_s = config->garbage_ttl_s;
     publisher->base_ratio = config->base_ratio;
+    publisher->remember = config->remember;
+    publisher->remember_context = config->remember_context;
     publisher->clock = config->clock ? config->clock : &base_clock_system;
     publisher->full = true;
     publisher->redis = publisher_redis_new(&config->redis, error);
@@ -239,7 +243,7 @@ static int publisher_adopt(struct publisher *publisher, const char *head, struct
     return 0;
 }
 
-// Takes an epoch and reads head.
+// Takes an epoch, has it remembered, and reads head.
 static int publisher_claim(struct publisher *publisher, uint64_t least, bool renew, struct base_error *error)
 {
     char head[PUBLISHER_HEAD_MAX];
@@ -249,6 +253,10 @@ static int publisher_claim(struct publisher *publisher, uint64_t least, bool ren
         return -1;
     }
     publisher->number = 0;
+    if (publisher->remember &&
+        publisher->remember(publisher->remember_context, publisher->claim.epoch, error)) {
+        return -1;
+    }
     if (publisher_adopt(publisher, head, error)) {
         return -1;
     }

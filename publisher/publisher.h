@@ -52,6 +52,11 @@ struct publisher_config {
     // Whose the versions are, or NULL: named in each manifest. Versions of one lineage with the same tick are
     // the same model to the bit, so that a restarted trainer goes on with deltas.
     const char *lineage;
+    // Makes an epoch durable after it was taken, before a version can carry it; the next process passes it as
+    // min_epoch. Else a Redis that comes back empty gives the same epoch again, and versions that readers
+    // have seen get other contents. NULL: nobody does. A failure fails what needed the epoch, with its error.
+    int (*remember)(void *context, uint64_t epoch, struct base_error *error);
+    void *remember_context;
     double base_ratio;              // deltas' rows beyond this share of the base's ask for a base (1/3)
     const struct base_clock *clock; // NULL: the system's
 };

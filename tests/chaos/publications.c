@@ -7,10 +7,10 @@
 // All numbers of generation g are g, and which rows it has follows from g, so that a version that mixes two
 // generations is seen at once. A generation is published once at most; its number is also its tick.
 //
-// What is printed, a line each, is what a real publisher would make durable: "intend G EPOCH" before anything
-// of generation G is sent, and "done G VERSION" after it. A reader prints "held VERSION G" for each version,
-// and "wrong TEXT" for what must not be. Exit status of publish: 0 done, 3 a newer epoch has taken over, 1
-// anything else that cannot pass.
+// What is printed, a line each, is what a real publisher would make durable: "epoch E" before a version
+// carries it, "intend G" before anything of generation G is sent, and "done G VERSION" after it. A reader
+// prints "held VERSION G" for each version, and "wrong TEXT" for what must not be. Exit status of publish: 0
+// done, 3 a newer epoch has taken over, 1 anything else that cannot pass.
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
@@ -116,10 +116,18 @@ static struct trainer_snapshot *make_snapshot(struct trainer_model *model, uint6
     return snapshot;
 }
 
+// Whoever reads our output remembers it when we are gone.
+static int remember(void *context, uint64_t epoch, struct base_error *error)
+{
+    (void)context, (void)error;
+    printf("epoch %" PRIu64 "\n", epoch);
+    return 0;
+}
+
 // Publishes one generation, again and again until it is there. 0, or the exit status.
 static int publish_one(struct publisher *publisher, struct trainer_model *model, uint64_t generation)
 {
-    printf("intend %" PRIu64 " %" PRIu64 "\n", generation, publisher_epoch(publisher));
+    printf("intend %" PRIu64 "\n", generation);
     for (;;) {
         struct base_error error;
         struct publisher_result result;
@@ -152,6 +160,7 @@ static int publish(char **argument)
         .descriptor = descriptor,
         .lineage = model_name,
         .garbage_ttl_s = TTL_S,
+        .remember = remember,
         .base_ratio = 12, // a delta has as many rows as a base: a base every dozen versions
     };
     struct trainer_model *model = trainer_model_new(model_config(0), false, &error);

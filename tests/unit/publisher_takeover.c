@@ -253,6 +253,73 @@ Test(publisher_takeover, the_cuts_epoch_outlives_redis)
     play_close(&play);
 }
 
+struct memory {
+    const char *socket;
+    uint64_t epoch; // the last one that is remembered
+    int calls, failures;
+};
+
+static int remember(void *context, uint64_t epoch, struct base_error *error)
+{
+    struct memory *memory = context;
+    memory->calls++;
+    cr_assert_gt(epoch, memory->epoch);
+    redisContext *redis = support_connect(memory->socket);
+    redisReply *keys = support_run(redis, "KEYS {freshet:test}:%d.*", (int)epoch);
+    cr_assert_eq(keys->elements, 0, "a version carries an epoch that is not remembered");
+    freeReplyObject(keys);
+    redisFree(redis);
+    if (memory->failures > 0) {
+        memory->failures--;
+        return base_error_set(error, BASE_EIO, "the disk is full");
+    }
+    memory->epoch = epoch;
+    return 0;
+}
+
+// Every epoch is remembered before a version carries it, also one that is taken amid a publication.
+Test(publisher_takeover, epochs_are_remembered_first)
+{
+    struct play play;
+    play_open(&play);
+    struct memory memory = {.socket = play.socket, .failures = 1};
+    char *descriptor = model_descriptor(0);
+    struct publisher_config config = {
+        .redis = support_config(play.socket),
+        .model = "test",
+        .descriptor = descriptor,
+        .garbage_ttl_s = SUPPORT_TTL,
+        .base_ratio = 100,
+        .remember = remember,
+        .remember_context = &memory,
+    };
+    struct life *life = life_begin(play.socket, 0, 0);
+    publisher_free(life->publisher);
+    life->publisher = publisher_new(&config, &life->error);
+    free(descriptor);
+    memory.epoch = 1; // the first publisher's
+    cr_assert_eq(publisher_start(life->publisher, 1, &life->error), -1);
+    cr_assert(life->error.code == BASE_EIO && memory.calls == 1, "%s", life->error.text);
+    cr_assert_eq(publisher_start(life->publisher, 1, &life->error), 0, "%s", life->error.text);
+    cr_assert_eq(memory.epoch, 3);
+    life_publish(&play, life);
+    look(&play);
+    cr_assert_eq(memory.calls, 2);
+
+    support_redis_restart(play.redis); // empty: the next publication takes an epoch
+    life_train(&play, life, STRIDE);
+    cr_assert_eq(life_try(life), -1); // finds the connection gone
+    memory.failures = 1;
+    cr_assert_eq(life_try(life), -1);
+    cr_assert_eq(life->error.code, BASE_EIO, "%s", life->error.text);
+    cr_assert_not(look(&play), "nothing is published under an epoch that is not remembered");
+    life_publish(&play, life);
+    cr_assert(memory.epoch == publisher_epoch(life->publisher) && memory.epoch > 3);
+    must_equal(&play, life);
+    life_end(life);
+    play_close(&play);
+}
+
 // ---- a publisher that stood still ----
 
 // The child publishes and is stopped at a fail point; a successor takes over and publishes; the child wakes
