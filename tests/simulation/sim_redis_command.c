@@ -277,7 +277,8 @@ static bool stream_add(struct sim_redis *redis, struct base_span key, const stru
         sim_announcement_new(stream_trim(older), again ? older->ms : now_ms, again ? older->sequence + 1 : 0,
                              base_buffer_span(&text));
     base_buffer_free(&text);
-    sim_store_put(&redis->store, sim_store_slot(&redis->store, key), sim_entry_stream(newest));
+    int64_t expires_ms = entry ? entry->expires_ms : -1;
+    sim_store_put(&redis->store, sim_store_slot(&redis->store, key), sim_entry_stream(newest, expires_ms));
     return true;
 }
 
@@ -513,6 +514,19 @@ static void script_move(const struct call *call, const struct base_span *keys, u
     reply_move(call->reply, "moved", arguments[2]);
 }
 
+// True if the scripts' GET of a key fails, and with it the script.
+static bool script_fails(const struct call *call, const struct base_span *keys)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct sim_entry *entry = sim_redis_look(call->redis, keys[i]);
+        if (entry && !entry->value) {
+            reply_text(call->reply, reply_wrong_type);
+            return true;
+        }
+    }
+    return false;
+}
+
 // EVAL script count keys... arguments...
 static void run_eval(const struct call *call)
 {
@@ -525,6 +539,9 @@ static void run_eval(const struct call *call)
     const struct base_span *arguments = key + keys;
     uint32_t argument_count = call->count - 3 - (uint32_t)keys;
     uint64_t hash = base_hash_bytes(call->words[1], 0);
+    if (keys >= 2 && script_fails(call, key)) {
+        return;
+    }
     if (hash == SCRIPT_TAKE && keys == 2 && argument_count == 3) {
         script_take(call, key, arguments);
     } else if (hash == SCRIPT_MOVE && keys >= 3 && argument_count == 10) {

@@ -67,10 +67,11 @@ struct sim_entry *sim_entry_string(struct sim_value *value, int64_t expires_ms)
     return entry;
 }
 
-struct sim_entry *sim_entry_stream(struct sim_announcement *newest)
+struct sim_entry *sim_entry_stream(struct sim_announcement *newest, int64_t expires_ms)
 {
     struct sim_entry *entry = base_alloc_zeroed(1, sizeof *entry);
-    *entry = (struct sim_entry){.references = 1, .newest = newest, .expires_ms = -1, .hash = newest->hash};
+    *entry = (struct sim_entry){.references = 1, .newest = newest, .expires_ms = expires_ms};
+    entry->hash = base_hash_bytes(base_span_make(&newest->hash, sizeof newest->hash), (uint64_t)expires_ms);
     return entry;
 }
 
@@ -81,10 +82,7 @@ struct sim_entry *sim_entry_expiring(const struct sim_entry *entry, int64_t expi
         return sim_entry_string(entry->value, expires_ms);
     }
     entry->newest->references++;
-    struct sim_entry *copy = sim_entry_stream(entry->newest);
-    copy->expires_ms = expires_ms;
-    copy->hash = base_hash_bytes(base_span_make(&copy->hash, sizeof copy->hash), (uint64_t)expires_ms);
-    return copy;
+    return sim_entry_stream(entry->newest, expires_ms);
 }
 
 static void entry_release(struct sim_entry *entry)

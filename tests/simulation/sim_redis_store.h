@@ -73,7 +73,7 @@ void sim_store_clear(struct sim_store *store);
 
 struct sim_value *sim_value_new(struct base_span bytes);
 struct sim_entry *sim_entry_string(struct sim_value *value, int64_t expires_ms); // takes the reference
-struct sim_entry *sim_entry_stream(struct sim_announcement *newest);             // takes the reference
+struct sim_entry *sim_entry_stream(struct sim_announcement *newest, int64_t expires_ms); // likewise
 // A copy with another expiry.
 struct sim_entry *sim_entry_expiring(const struct sim_entry *entry, int64_t expires_ms);
 struct sim_announcement *sim_announcement_new(struct sim_announcement *older, int64_t ms, uint64_t sequence,
