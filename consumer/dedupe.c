@@ -13,7 +13,7 @@ struct consumer_dedupe {
 
 // An empty set if `state` is NULL, else the saved one.
 static struct consumer_dedupe *dedupe_make(const struct consumer_dedupe_config *config,
-                                           struct base_reader *state, struct base_error *error)
+                                           struct base_reader *state, int64_t now, struct base_error *error)
 {
     struct consumer_journey_config journey = {
         .directory = config->directory,
@@ -27,7 +27,7 @@ static struct consumer_dedupe *dedupe_make(const struct consumer_dedupe_config *
     };
     struct consumer_dedupe *dedupe = base_alloc_zeroed(1, sizeof *dedupe);
     dedupe->dedupe = config->dedupe;
-    dedupe->journey = state ? consumer_journey_restore(&journey, state, NULL, 0, error)
+    dedupe->journey = state ? consumer_journey_restore(&journey, state, NULL, 0, now, error)
                             : consumer_journey_new(&journey, error);
     if (!dedupe->journey) {
         consumer_dedupe_free(dedupe);
@@ -39,13 +39,14 @@ static struct consumer_dedupe *dedupe_make(const struct consumer_dedupe_config *
 struct consumer_dedupe *consumer_dedupe_new(const struct consumer_dedupe_config *config,
                                             struct base_error *error)
 {
-    return dedupe_make(config, NULL, error);
+    return dedupe_make(config, NULL, 0, error);
 }
 
 struct consumer_dedupe *consumer_dedupe_restore(const struct consumer_dedupe_config *config,
-                                                struct base_reader *state, struct base_error *error)
+                                                struct base_reader *state, int64_t now,
+                                                struct base_error *error)
 {
-    return dedupe_make(config, state, error);
+    return dedupe_make(config, state, now, error);
 }
 
 void consumer_dedupe_free(struct consumer_dedupe *dedupe)

@@ -38,7 +38,8 @@ int consumer_dedupe_save(struct consumer_dedupe *dedupe, uint64_t cut, struct ba
                          struct base_sync *sync, struct base_error *error);
 void consumer_dedupe_cut_done(struct consumer_dedupe *dedupe, uint64_t cut);
 struct consumer_dedupe *consumer_dedupe_restore(const struct consumer_dedupe_config *config,
-                                                struct base_reader *state, struct base_error *error);
+                                                struct base_reader *state, int64_t now,
+                                                struct base_error *error);
 uint64_t consumer_dedupe_count(const struct consumer_dedupe *dedupe); // ids held
 uint64_t consumer_dedupe_memory_bytes(const struct consumer_dedupe *dedupe);
 uint64_t consumer_dedupe_disk_bytes(const struct consumer_dedupe *dedupe);

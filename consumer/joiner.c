@@ -106,7 +106,7 @@ static void joiner_add_cursors(struct consumer_joiner *joiner)
 // Empty logs if `state` is NULL, else the saved ones. A stage's log says what is joined in its parent's,
 // which is one of those before it.
 static int joiner_open_logs(struct consumer_joiner *joiner, const struct consumer_lane_config *config,
-                            struct base_reader *state, struct base_error *error)
+                            struct base_reader *state, int64_t now, struct base_error *error)
 {
     char name[CONSUMER_SEGMENTS_NAME_MAX + 1];
     for (uint32_t stage = 0; stage < joiner->funnel.stages; stage++) {
@@ -124,7 +124,7 @@ static int joiner_open_logs(struct consumer_joiner *joiner, const struct consume
             .keep_dropped = config->keep_dropped,
         };
         struct consumer_journey *parent = stage ? joiner->journey[config->action[stage].parent] : NULL;
-        joiner->journey[stage] = state ? consumer_journey_restore(&journey, state, parent, stage, error)
+        joiner->journey[stage] = state ? consumer_journey_restore(&journey, state, parent, stage, now, error)
                                        : consumer_journey_new(&journey, error);
         if (!joiner->journey[stage]) {
             return -1;
@@ -142,7 +142,7 @@ static int joiner_open_logs(struct consumer_joiner *joiner, const struct consume
             .keep_dropped = config->keep_dropped,
         };
         joiner->dedupe[rank] =
-            state ? consumer_dedupe_restore(&dedupe, state, error) : consumer_dedupe_new(&dedupe, error);
+            state ? consumer_dedupe_restore(&dedupe, state, now, error) : consumer_dedupe_new(&dedupe, error);
         if (!joiner->dedupe[rank]) {
             return -1;
         }
@@ -178,7 +178,7 @@ struct consumer_joiner *consumer_joiner_new(const struct consumer_lane_config *c
                                             struct consumer_lane_counters *counters, struct base_error *error)
 {
     struct consumer_joiner *joiner = joiner_make(config, funnel, pool, counters);
-    if (joiner_open_logs(joiner, config, NULL, error) != 0) {
+    if (joiner_open_logs(joiner, config, NULL, 0, error) != 0) {
         consumer_joiner_free(joiner);
         return NULL;
     }
@@ -758,7 +758,7 @@ struct consumer_joiner *consumer_joiner_restore(const struct consumer_lane_confi
                                                 struct base_reader *state, struct base_error *error)
 {
     struct consumer_joiner *joiner = joiner_make(config, funnel, pool, counters);
-    int failed = joiner_open_logs(joiner, config, state, error);
+    int failed = joiner_open_logs(joiner, config, state, now, error);
     joiner->sequence = base_reader_u64(state);
     for (uint32_t i = 0; i < joiner->cursors; i++) {
         joiner->cursor[i].next = base_reader_u64(state);

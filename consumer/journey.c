@@ -591,7 +591,7 @@ static bool journey_visit_segment(void *context, uint64_t first, int64_t time, u
 
 struct consumer_journey *consumer_journey_restore(const struct consumer_journey_config *config,
                                                   struct base_reader *state, struct consumer_journey *parent,
-                                                  uint32_t rank, struct base_error *error)
+                                                  uint32_t rank, int64_t now, struct base_error *error)
 {
     struct consumer_segments_config segments = journey_segments(config);
     struct consumer_journey *journey = journey_make(config);
@@ -603,7 +603,7 @@ struct consumer_journey *consumer_journey_restore(const struct consumer_journey_
     scan.last_entry = (int64_t)base_reader_u64(&rest);
     scan.first = scan.indexed = journey->end = journey->begin;
     if (rest.failed || scan.end < journey->begin || scan.end - journey->begin > CONSUMER_INDEX_MAX ||
-        (scan.last_entry != INT64_MIN && !journey_time_fits(scan.last_entry))) {
+        scan.last_entry > now || (scan.last_entry != INT64_MIN && !journey_time_fits(scan.last_entry))) {
         base_error_set(error, BASE_EFORMAT, "the saved state of %s is corrupt: its numbers cannot be",
                        config->name);
         goto fail;

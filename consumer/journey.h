@@ -101,11 +101,11 @@ int consumer_journey_save(struct consumer_journey *journey, uint64_t cut, struct
 void consumer_journey_cut_done(struct consumer_journey *journey, uint64_t cut);
 // The log as it was saved, rebuilt by one scan. If it is the log of the action of `rank`, whose records name
 // those of `parent` (restored before it, from the same save), these are joined; else `parent` is NULL. What
-// is joined is right for every record of `parent` whose child's record must still be held. Errors: as
-// consumer_segments_restore; `parent` can then only be freed.
+// is joined is right for every record of `parent` whose child's record must still be held. No entry lies
+// after `now`. Errors: as consumer_segments_restore; `parent` can then only be freed.
 struct consumer_journey *consumer_journey_restore(const struct consumer_journey_config *config,
                                                   struct base_reader *state, struct consumer_journey *parent,
-                                                  uint32_t rank, struct base_error *error);
+                                                  uint32_t rank, int64_t now, struct base_error *error);
 
 uint64_t consumer_journey_memory_bytes(const struct consumer_journey *journey);
 uint64_t consumer_journey_disk_bytes(const struct consumer_journey *journey);

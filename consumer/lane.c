@@ -258,6 +258,8 @@ static int lane_check(const struct consumer_lane *lane, const struct consumer_ev
         what = "is an impression without an id";
     } else if (lane->partition[event->rank].watermark == CONSUMER_TIME_MAX) {
         what = "comes after its partition's last record";
+    } else if (event->event_time <= lane->now && lane->partition[event->rank].watermark <= lane->now) {
+        what = "lies at or before the lane's time";
     }
     return what ? base_error_set(error, BASE_EINVAL, "the event at lane %u, rank %u, offset %lld %s",
                                  event->lane, event->rank, (long long)event->offset, what)

@@ -79,7 +79,7 @@ void consumer_lane_free(struct consumer_lane *lane);
 
 // Takes one event of the lane in its partition's offset order; copies what it borrows. Sets its effective
 // time from the partition's watermark as it stood, then raises that watermark. Errors: BASE_EINVAL, for an
-// event of another lane, out of order, or that a decoder must have refused.
+// event of another lane, out of order, of a time that was handled, or that a decoder must have refused.
 int consumer_lane_push(struct consumer_lane *lane, const struct consumer_event *event,
                        struct base_error *error);
 // Raises a partition's watermark (idle, or CONSUMER_TIME_MAX after its last record); lower is no change.

@@ -25,6 +25,7 @@
 #define SEGMENTS_STATE_MAGIC "FRSHSEGS"
 #define SEGMENTS_MAGIC "FRSHTLOG"
 enum { SEGMENTS_PATH_MAX = 4096, SEGMENTS_DIGITS = 10, SEGMENTS_STATE_VERSION = 1 };
+#define SEGMENTS_NEVER UINT64_MAX // a cut that is still to come
 
 struct segments_header {
     char magic[8];
@@ -51,8 +52,9 @@ struct segments_segment {
     uint64_t first; // number noted in its header
     int64_t time;   // of the newest record that counts, up to this segment's end
     uint64_t number;
-    uint64_t name_cut; // the first cut that syncs the directory with its name; 0: none yet
-    uint64_t data_cut; // the first cut that syncs it after its end
+    // SEGMENTS_NEVER: no cut has yet.
+    uint64_t name_cut; // the first cut that syncs the directory with its name; 0: durable before the restart
+    uint64_t data_cut; // the first cut that syncs it after its end; 0 likewise
     uint64_t gone_cut; // the first cut whose save was without it
 };
 
@@ -78,7 +80,7 @@ struct consumer_segments {
 
     struct base_disk *disk;
     bool keep_dropped;
-    uint64_t saved;             // the newest cut that was saved; 0: none
+    uint64_t saved;             // the newest cut that was saved since the start; 0: none
     uint64_t done;              // the newest one that is durable
     struct segments_kept *kept; // [kept_count]
     size_t kept_count;
@@ -259,7 +261,13 @@ static int segments_open(struct consumer_segments *segments, size_t size, uint64
                          struct base_error *error)
 {
     struct segments_segment fresh = {
-        .segment = segments->next_segment, .base = segments->end, .first = number};
+        .segment = segments->next_segment,
+        .base = segments->end,
+        .first = number,
+        .name_cut = SEGMENTS_NEVER,
+        .data_cut = SEGMENTS_NEVER,
+        .gone_cut = SEGMENTS_NEVER,
+    };
     fresh.size = segments->segment_bytes;
     fresh.used = sizeof(struct segments_header);
     if (fresh.size < fresh.used + size) {
@@ -459,7 +467,7 @@ static void segments_unlink_kept(struct consumer_segments *segments)
     size_t left = 0;
     for (size_t i = 0; i < segments->kept_count; i++) {
         const struct segments_kept *kept = &segments->kept[i];
-        if (kept->gone_cut && kept->gone_cut < segments->done) {
+        if (kept->gone_cut < segments->done) {
             segments_unlink(segments, kept->segment);
             base_failpoint("segments.unlinked");
         } else {
@@ -503,20 +511,20 @@ uint64_t consumer_segments_disk_bytes(const struct consumer_segments *segments)
 
 // ---- saving -----------------------------------------------------------------
 
-static bool segments_done(const struct consumer_segments *segments, uint64_t cut)
+static uint64_t segments_earlier(uint64_t a, uint64_t b)
 {
-    return cut && cut <= segments->done;
+    return a < b ? a : b;
 }
 
 static int segments_sync_add(struct consumer_segments *segments, struct segments_segment *one, uint64_t cut,
                              struct base_sync *sync, struct base_error *error)
 {
     bool current = segments->fd >= 0 && one == &segments->list[segments->count - 1];
-    if (!segments_done(segments, one->name_cut)) {
-        one->name_cut = one->name_cut ? one->name_cut : cut;
+    if (one->name_cut > segments->done) {
+        one->name_cut = segments_earlier(one->name_cut, cut);
         base_sync_add_directory(sync, segments->directory);
     }
-    if (segments_done(segments, one->data_cut)) {
+    if (one->data_cut <= segments->done) {
         return 0;
     }
     char path[SEGMENTS_PATH_MAX];
@@ -524,7 +532,7 @@ static int segments_sync_add(struct consumer_segments *segments, struct segments
     if (current) {
         return base_sync_add_file(sync, segments->fd, path, error);
     }
-    one->data_cut = one->data_cut ? one->data_cut : cut;
+    one->data_cut = segments_earlier(one->data_cut, cut);
     // Its descriptor is closed since it ended; a sync through another one counts the same.
     int fd;
     if (base_disk_open(segments->disk, path, O_RDWR, &fd, error) != 0) {
@@ -540,7 +548,6 @@ static void segments_write_state(const struct consumer_segments *segments, struc
     size_t mark = base_section_begin(state, SEGMENTS_STATE_MAGIC, SEGMENTS_STATE_VERSION);
     size_t living = segments->count - segments->dropped;
     base_section_put_span(state, base_span_string(segments->name));
-    base_buffer_u64(state, segments->saved);
     base_buffer_u64(state, living);
     base_buffer_u64(state, living ? segments->list[segments->dropped].segment : 0);
     base_buffer_u64(state, living ? segments->list[segments->dropped].base : 0);
@@ -568,12 +575,10 @@ int consumer_segments_save(struct consumer_segments *segments, uint64_t cut, str
         }
     }
     for (size_t i = 0; i < segments->dropped; i++) {
-        struct segments_segment *dropped = &segments->list[i];
-        dropped->gone_cut = dropped->gone_cut ? dropped->gone_cut : cut;
+        segments->list[i].gone_cut = segments_earlier(segments->list[i].gone_cut, cut);
     }
     for (size_t i = 0; i < segments->kept_count; i++) {
-        struct segments_kept *kept = &segments->kept[i];
-        kept->gone_cut = kept->gone_cut ? kept->gone_cut : cut;
+        segments->kept[i].gone_cut = segments_earlier(segments->kept[i].gone_cut, cut);
     }
     segments->saved = cut;
     segments_write_state(segments, state);
@@ -582,7 +587,6 @@ int consumer_segments_save(struct consumer_segments *segments, uint64_t cut, str
 
 void consumer_segments_cut_done(struct consumer_segments *segments, uint64_t cut)
 {
-    assert(cut <= segments->saved);
     segments->done = cut > segments->done ? cut : segments->done;
     segments_unlink_kept(segments);
 }
@@ -695,19 +699,18 @@ static int segments_read_state(struct consumer_segments *segments, struct base_r
             (int)(name.size < CONSUMER_SEGMENTS_NAME_MAX ? name.size : CONSUMER_SEGMENTS_NAME_MAX),
             name.data ? (const char *)name.data : "");
     }
-    segments->saved = segments->done = base_reader_u64(&payload);
     uint64_t count = base_reader_u64(&payload);
     segments->next_segment = base_reader_u64(&payload);
     segments->end = base_reader_u64(&payload);
     for (uint64_t i = 0; i < count && !payload.failed; i++) {
-        struct segments_segment segment = {.segment = segments->next_segment++, .base = segments->end};
+        struct segments_segment segment = {
+            .segment = segments->next_segment++, .base = segments->end, .gone_cut = SEGMENTS_NEVER};
         segment.size = base_reader_u64(&payload);
         segment.used = base_reader_u64(&payload);
         segment.first = base_reader_u64(&payload);
         segment.time = (int64_t)base_reader_u64(&payload);
         segment.number = base_reader_u64(&payload);
-        segment.name_cut = segments->saved;
-        segment.data_cut = i + 1 < count ? segments->saved : 0;
+        segment.data_cut = i + 1 < count ? 0 : SEGMENTS_NEVER;
         if (payload.failed || !segments_fits(&segment)) {
             return base_error_set(error, BASE_EFORMAT, "%s is corrupt: segment %llu cannot be", what,
                                   (unsigned long long)segment.segment);

@@ -211,7 +211,6 @@ bool lane_saved_log(struct base_span state, size_t *at, struct lane_saved_log *l
     cr_assert_eq(base_section_open(&from, magic, 1, &payload, "a log", &error), 0, "%s", error.text);
     struct base_span name = base_section_get_span(&payload);
     snprintf(log->name, sizeof log->name, "%.*s", (int)name.size, (const char *)name.data);
-    base_reader_u64(&payload); // cut
     log->segments = base_reader_u64(&payload);
     log->first = base_reader_u64(&payload);
     log->last = log->first + log->segments - 1;
