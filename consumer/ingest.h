@@ -142,8 +142,8 @@ void consumer_ingest_unhandled(struct consumer_ingest *ingest, uint32_t rank, ui
 // ---- the cut ----
 
 // Appends the state at the frontier to `state`, and to `sync` what has to be synced before the state counts
-// as saved. Between steps, or from within the sink's tick. Errors: the lanes', the dead letters', the
-// journal's.
+// as saved. `cut` is 1 or more, and rises from save to save. Between steps, or from within the sink's tick.
+// Errors: the lanes', the dead letters', the journal's; `state` is then untouched.
 int consumer_ingest_save(struct consumer_ingest *ingest, uint64_t cut, struct base_buffer *state,
                          struct base_sync *sync, struct base_error *error);
 // That cut is durable: files that only older ones needed go.

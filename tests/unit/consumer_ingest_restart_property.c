@@ -314,6 +314,7 @@ static struct consumer_ingest_state story_live(struct story *story, int crashes,
             proof->restarts += story->cut.number != 0;
             proof->again += story->handed_count - (story->cut.number ? story->cut.handed : 0);
             story_open(story, false);
+            quiet = 0;
         }
     }
     struct consumer_ingest_state state = world_state(&story->world);
@@ -346,7 +347,8 @@ static void story_replay(struct story *story, const struct consumer_ingest_state
     cr_assert_eq(state.dead, live->dead, "stream %" PRIu64 ": %" PRIu64 " %" PRIu64, story->seed, state.dead,
                  live->dead);
     cr_assert_eq(state.future, live->future);
-    cr_assert_eq(state.samples, live->samples);
+    cr_assert_eq(state.samples, live->samples, "stream %" PRIu64 ": %" PRIu64 " %" PRIu64, story->seed,
+                 state.samples, live->samples);
     cr_assert_eq(state.ticks, live->ticks);
     cr_assert_eq(memcmp(&state.counters, &live->counters, sizeof state.counters), 0, "stream %" PRIu64,
                  story->seed);
