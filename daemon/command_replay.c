@@ -35,7 +35,7 @@ static const char usage[] =
     "      --samples FILE   write the joined samples as an Avro container (schemas/sample.avsc)\n"
     "      --features       with the features' ids\n"
     "      --predictions FILE   what was predicted before each update (daemon/learner.h)\n"
-    "      --publish        publish to the configured Redis\n"
+    "      --publish        publish to the configured Redis; not with --finish\n"
     "      --workers N      instead of the configured number; changes no result\n"
     "      --fetch N        files: messages read ahead a partition; changes no result\n"
     "      --state-dir DIR  instead of the configured one; default: a temporary directory, removed at the "
@@ -124,6 +124,13 @@ static int replay_parse(int argc, char **argv, struct replay_options *options)
     }
     if (!options->path || optind != argc) {
         fputs(usage, stderr);
+        return 3;
+    }
+    // Past the stream's end come late positives without new negatives: right for counts, not for serving.
+    if (options->pipeline.finish && options->pipeline.publish) {
+        fprintf(stderr,
+                "freshet replay: --finish runs the model past the end of the stream, which is not to be "
+                "published: leave out --finish or --publish\n");
         return 3;
     }
     return 0;

@@ -4,7 +4,8 @@
 #   tests/integration/end_to_end.sh [IMPRESSIONS]     default 100000; the long form is 2000000
 #
 # Generates a stream to Kafka (8 partitions) and, by the same seed, to files, and checks that
-#   1. files and Kafka, 1 and 2 workers, and other fetch sizes end with the same weights;
+#   1. files and Kafka, 1 and 2 workers, and other fetch sizes end with the same weights and the same counts, and
+#      what was generated is what was read;
 #   2. the counts are the batch oracle's, so that every positive is counted once;
 #   3. the daemon reads a live stream without lag, and its newest version is in Redis within the freshness that
 #      `freshet check` prints;
@@ -38,6 +39,12 @@ fail() {
 
 # A number or string of a JSON file: json FILE EXPRESSION, over d.
 json() { "$python" -c 'import json,sys; d=json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1" "$2"; }
+
+# What a replay counted, as one line: all that it printed but the times, the rates and Redis' part.
+counts() {
+  json "$1" 'json.dumps({k: v for k, v in d.items() if k not in ("time_ms", "seconds", "version", "freshness_ms",
+    "source") and not k.endswith("_per_s") and not k.startswith("publi") and not k.startswith("watermark")})'
+}
 
 # A configuration: configuration KIND TOPIC_PREFIX CLICK_WAIT CLICK_WINDOW PURCHASE_WAIT PURCHASE_WINDOW
 configuration() {
@@ -75,29 +82,48 @@ bootstrap=$("$kafka" start build/kafka 0 --data "$work/kafka")
 
 # ---- 1: the same weights however the stream is read ----
 stream=(--impressions "$impressions" --lanes 8 --seed 21 --rate 100 --delay-scale 0.05 --purchase-window 2h)
-"$freshet" generate --files "$work/files" "${stream[@]}"
-"$freshet" generate --bootstrap "$bootstrap" --create-topics "${stream[@]}"
+"$freshet" generate --files "$work/files" "${stream[@]}" | tee "$work/generated-files.json"
+"$freshet" generate --bootstrap "$bootstrap" --create-topics "${stream[@]}" | tee "$work/generated-kafka.json"
 waits=(2m 10m 10m 2h)
 configuration files "" "${waits[@]}" >"$work/files.yaml"
 configuration kafka "" "${waits[@]}" >"$work/kafka.yaml"
 replay() { # NAME CONFIGURATION options...
   local name=$1 config=$2
   shift 2
-  "$freshet" replay -c "$work/$config.yaml" --finish --quiet "$@" >"$work/$name.json" || fail "replay $name"
+  "$freshet" replay -c "$work/$config.yaml" --quiet "$@" >"$work/$name.json" || fail "replay $name"
   echo "$name: $(json "$work/$name.json" \
     '"{events} events, {dead_letters} dead, {samples} samples, weights {weights}, {seconds:.1f} s".format(**d)')"
 }
-replay files files
-replay files-workers-2 files --workers 2
-replay files-fetch-7 files --fetch 7
-replay kafka kafka --publish
-replay kafka-workers-2 kafka --workers 2
+same() { # NAME OTHER: the same weights, and the same counts, which tell more (a lost orphan changes no weight)
+  [ "$(json "$work/$1.json" 'd["weights"]')" = "$(json "$work/$2.json" 'd["weights"]')" ] ||
+    fail "$1 and $2 end with different weights"
+  counts "$work/$1.json" >"$work/counts-1"
+  counts "$work/$2.json" >"$work/counts-2"
+  cmp -s "$work/counts-1" "$work/counts-2" ||
+    fail "$1 and $2 count differently: $(cat "$work/counts-1" "$work/counts-2")"
+}
+replay files files --finish
+replay files-workers-2 files --finish --workers 2
+replay files-fetch-7 files --finish --fetch 7
+replay kafka kafka --finish
+replay kafka-workers-2 kafka --finish --workers 2
 for name in files-workers-2 files-fetch-7 kafka kafka-workers-2; do
-  [ "$(json "$work/$name.json" 'd["weights"]')" = "$(json "$work/files.json" 'd["weights"]')" ] ||
-    fail "$name ends with other weights"
+  same "$name" files
 done
-[ "$(json "$work/kafka.json" 'd["lag"]')" = 0 ] || fail "lag is left"
-[ "$(json "$work/kafka.json" 'd["version"] is not None')" = True ] || fail "nothing was published"
+for name in files kafka; do
+  [ "$(json "$work/$name.json" 'd["lag"]')" = 0 ] || fail "$name: lag is left"
+  for pair in impression:impressions click:clicks purchase:purchases; do
+    read=$(json "$work/$name.json" "d['topics']['${pair%:*}']['events']")
+    [ "$read" = "$(json "$work/generated-$name.json" "d['${pair#*:}']")" ] ||
+      fail "$name: $read ${pair#*:} were read, but not as many generated: $(cat "$work/generated-$name.json")"
+  done
+  [ "$(json "$work/$name.json" 'd["dead_letters"]')" = 0 ] || fail "$name: dead letters"
+done
+# Without --finish, up to the stream's end: what may be published.
+replay files-end files
+replay kafka-end kafka --publish
+same kafka-end files-end
+[ "$(json "$work/kafka-end.json" 'd["version"] is not None')" = True ] || fail "nothing was published"
 
 # ---- 2: the oracle's counts ----
 "$python" tests/oracle/oracle.py "$work/files" --click-wait "${waits[0]}" --click-window "${waits[1]}" \

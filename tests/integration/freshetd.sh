@@ -163,7 +163,7 @@ redis-cli -s "$work/redis.sock" shutdown nosave 2>/dev/null || true
 lines=$(wc -l <"$work/notified")
 start_freshetd
 status=0
-"$PWD/build/release/freshet" replay -c "$work/d.yaml" --finish --publish --quiet >"$work/replay.json" \
+"$PWD/build/release/freshet" replay -c "$work/d.yaml" --publish --quiet >"$work/replay.json" \
   2>"$work/replay.log" || status=$?
 [ "$status" = 1 ] || fail "replay --publish without Redis: exit status $status"
 grep -q "the last state is not published" "$work/replay.log" || fail "replay does not say what is lost"

@@ -46,3 +46,13 @@ Test(command, each_refuses_a_wrong_option_on_standard_error)
         free(outcome);
     }
 }
+
+Test(command, replay_does_not_publish_what_it_ran_past_the_end)
+{
+    struct support_outcome *outcome = support_command(
+        daemon_command_replay, "replay", (const char *const[]){"-c", "x", "--finish", "--publish", NULL});
+    cr_assert_eq(outcome->status, 2);
+    cr_assert(strstr(outcome->err, "leave out --finish or --publish"), "%s", outcome->err);
+    cr_assert_str_empty(outcome->out);
+    free(outcome);
+}
