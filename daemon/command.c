@@ -4,6 +4,8 @@
 const struct daemon_command_row daemon_commands[] = {
     {"bench", daemon_command_bench, "measure this machine: one JSON object a benchmark"},
     {"check", daemon_command_check, "check a configuration; print its plan and needs, or the reference page"},
+    {"cuts", daemon_command_cuts,
+     "list, pin, drop, export, import and verify the kept cuts of a state directory"},
     {"demo", daemon_command_demo,
      "the main job, live: private Redis, embedded broker, freshetd, a model that learns"},
     {"generate", daemon_command_generate,

@@ -15,6 +15,7 @@ int daemon_command_generate(int argc, char **argv);
 int daemon_command_replay(int argc, char **argv);
 int daemon_command_score(int argc, char **argv);
 int daemon_command_demo(int argc, char **argv);
+int daemon_command_cuts(int argc, char **argv);
 int daemon_command_versions(int argc, char **argv);
 int daemon_command_bench(int argc, char **argv);
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "base/section.h"
 #include "daemon/cuts_private.h"
@@ -171,6 +172,13 @@ int daemon_cuts_join(char path[DAEMON_CUTS_PATH_MAX], const char *directory, con
         return base_error_set(error, BASE_ELIMIT, "the path %.40s... is too long", directory);
     }
     return 0;
+}
+
+bool daemon_cuts_has(const char *directory, const char *name)
+{
+    char path[DAEMON_CUTS_PATH_MAX];
+    struct base_error ignored;
+    return daemon_cuts_join(path, directory, name, &ignored) == 0 && access(path, F_OK) == 0;
 }
 
 int daemon_cuts_made(struct base_disk *disk, const char *state_dir, const struct daemon_cut_record *record,

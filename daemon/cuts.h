@@ -35,6 +35,8 @@ enum {
 #define DAEMON_CUTS_LEARNER "learner"         // evaluator and what else the learner goes on from
 #define DAEMON_CUTS_PUBLICATION "publication" // what is published
 
+struct daemon_config; // daemon/config.h
+
 struct daemon_cut_record {
     uint64_t number;   // from 1 on; 0: there is none
     int64_t tick;      // the last one in it
@@ -120,7 +122,8 @@ int daemon_cuts_state(const char *directory, struct daemon_cut_record *record, s
 // to are copied, others linked, or copied to another file system. Errors: BASE_ENOTFOUND, BASE_EFORMAT, the
 // disk's.
 int daemon_cuts_prepare(struct base_disk *disk, const char *from, const char *to, struct base_error *error);
-// Copies a kept cut to the new directory `to`, with a MANIFEST: size and XXH3 of every file.
+// Copies a kept cut (0: the newest) to the new directory `to`, with a MANIFEST: size and XXH3 of every file.
+// Errors: BASE_ENOTFOUND, BASE_ECONFLICT (`to` is there already), BASE_EFORMAT, the disk's.
 int daemon_cuts_export(struct base_disk *disk, const char *state_dir, uint64_t number, const char *to,
                        struct base_error *error);
 // Copies an exported cut, verified against its MANIFEST, to the kept ones, pinned; or, with `live`, makes it
@@ -131,5 +134,9 @@ int daemon_cuts_import(struct base_disk *disk, const char *state_dir, const char
 // Verifies a kept or exported cut as far as that goes without the configuration: MANIFEST (if there is one),
 // STATE, every block of the database, and that its record is STATE's. Errors: BASE_EFORMAT, naming the file.
 int daemon_cuts_verify(const char *directory, struct daemon_cut_record *record, struct base_error *error);
+// The rest: journal and journey logs, by opening them as a restart with that configuration would, but without
+// changing anything. Errors: BASE_EFORMAT, naming file and offset; BASE_ECONFLICT (it is of other topics).
+int daemon_cuts_verify_logs(const struct daemon_config *config, const char *directory,
+                            struct base_error *error);
 
 #endif

@@ -34,13 +34,6 @@ static int kept_number_path(const char *state_dir, uint64_t number, char path[DA
     return kept_join(state_dir, name, path, error);
 }
 
-static bool kept_exists(const char *directory, const char *name)
-{
-    char path[DAEMON_CUTS_PATH_MAX];
-    struct base_error ignored;
-    return daemon_cuts_join(path, directory, name, &ignored) == 0 && access(path, F_OK) == 0;
-}
-
 // The number that a directory's name is; 0: it is none.
 static uint64_t kept_parse(const char *name)
 {
@@ -138,7 +131,7 @@ static int kept_look(const char *state_dir, struct daemon_cuts_kept *kept, struc
         kept->bytes += tree.entry[i].size;
     }
     daemon_cuts_tree_clear(&tree);
-    kept->pinned = kept_exists(path, CUTS_KEEP_NAME);
+    kept->pinned = daemon_cuts_has(path, CUTS_KEEP_NAME);
     if (daemon_cuts_state(path, &kept->record, &kept->damage)) {
         kept->record.number = number;
     } else if (kept->record.number != number) {

@@ -1,8 +1,7 @@
-// Cuts elsewhere: a state directory made of one, export, import, verification. See cuts.h.
+// Cuts elsewhere: a state directory made of one, export, import. See cuts.h.
 //
 // MANIFEST is a text: a line for each file, "<XXH3, 16 hex digits> <bytes> <name>", sorted by name; the last
 // line is "end <XXH3 of the lines before>".
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,18 +13,11 @@
 
 #define MOVE_IMPORT ".import"
 
-enum { MOVE_MANIFEST_MAX = 1 << 28, MOVE_HEX = 16 };
+enum { MOVE_MANIFEST_MAX = 1 << 28 };
 
 // What a cut consists of, in the order in which an import gives it its names; with LAST_CUT, which says that
 // all is there, at the end.
 static const char *const move_parts[] = {"lanes", "journal", "db", "LAST_CUT"};
-
-static bool move_exists(const char *directory, const char *name)
-{
-    char path[DAEMON_CUTS_PATH_MAX];
-    struct base_error ignored;
-    return daemon_cuts_join(path, directory, name, &ignored) == 0 && access(path, F_OK) == 0;
-}
 
 // RocksDB's own lock and information log, in the database's directory.
 static bool move_incidental(const char *name)
@@ -65,7 +57,7 @@ static int move_record(const char *from, const char *to, struct daemon_cut_recor
     }
     struct daemon_cut_record state;
     int result = -1;
-    if (!move_exists(from, CUTS_STATE_NAME)) { // a state directory
+    if (!daemon_cuts_has(from, CUTS_STATE_NAME)) { // a state directory
         result = daemon_cuts_last(from, store, record, error);
         if (result == 0 && record->number == 0) {
             result = base_error_set(error, BASE_ENOTFOUND, "no cut was made in %s", from);
@@ -95,7 +87,7 @@ static int move_prepare(struct base_disk *disk, const char *from, const char *to
     if (access(to, F_OK) == 0) {
         return base_error_set(error, BASE_ECONFLICT, "%s is there already", to);
     }
-    if (!move_exists(from, "db")) {
+    if (!daemon_cuts_has(from, "db")) {
         return base_error_set(error, BASE_ENOTFOUND, "there is no cut in %s", from);
     }
     if (base_disk_make_directory(disk, to, error)) {
@@ -194,42 +186,71 @@ static int manifest_read(const char *directory, struct base_buffer *manifest, st
                           path);
 }
 
-// Compares a file with the line at `at`, which its name has to fit; moves beyond it.
+// The next line without its end, taken off; empty after the last one.
+static struct base_span manifest_next(struct base_reader *lines)
+{
+    const uint8_t *end = lines->rest.size ? memchr(lines->rest.data, '\n', lines->rest.size) : NULL;
+    struct base_span line =
+        base_reader_bytes(lines, end ? (size_t)(end - lines->rest.data) : lines->rest.size);
+    if (end) {
+        base_reader_u8(lines);
+    }
+    return line;
+}
+
+static int move_order(struct base_span a, struct base_span b)
+{
+    int order = memcmp(a.data, b.data, a.size < b.size ? a.size : b.size);
+    return order ? order : (a.size > b.size) - (a.size < b.size);
+}
+
+// The name in a line: what follows the second blank.
+static struct base_span manifest_name(struct base_span line)
+{
+    for (int i = 0; i < 2 && line.size; i++) {
+        const uint8_t *blank = memchr(line.data, ' ', line.size);
+        size_t size = blank ? (size_t)(blank - line.data) + 1 : line.size;
+        line = base_span_make(line.data + size, line.size - size);
+    }
+    return line;
+}
+
+static int manifest_missing(const char *directory, struct base_span name, struct base_error *error)
+{
+    return base_error_set(error, BASE_EFORMAT, "%s/%.*s is missing, the manifest lists it", directory,
+                          (int)name.size, (const char *)name.data);
+}
+
+// Compares a file with the next line.
 static int manifest_compare(const char *directory, const char *name, struct base_reader *lines,
                             struct base_error *error)
 {
     char path[DAEMON_CUTS_PATH_MAX];
-    struct base_buffer line = {0};
+    struct base_buffer found = {0};
     uint64_t hash, size;
-    int result = -1;
     if (daemon_cuts_join(path, directory, name, error)) {
         return -1;
     }
-    const uint8_t *end = lines->rest.size ? memchr(lines->rest.data, '\n', lines->rest.size) : NULL;
-    struct base_span listed =
-        base_reader_bytes(lines, end ? (size_t)(end - lines->rest.data) + 1 : lines->rest.size);
-    size_t length = strlen(name);
-    bool named = listed.size > length + MOVE_HEX && listed.data[listed.size - length - 2] == ' ' &&
-                 memcmp(listed.data + listed.size - length - 1, name, length) == 0;
-    if (!named) {
-        return base_error_set(error, BASE_EFORMAT,
-                              "%s is not in the manifest beside it, or one before it is missing", path);
+    struct base_span line = manifest_next(lines), listed = manifest_name(line);
+    int order = listed.size ? move_order(listed, base_span_string(name)) : 1;
+    if (order) {
+        return order < 0 ? manifest_missing(directory, listed, error)
+                         : base_error_set(error, BASE_EFORMAT, "%s is not in the manifest", path);
     }
-    if (daemon_cuts_file_hash(path, &hash, &size, error) == 0) {
-        manifest_line(&line, hash, size, name);
-        result = base_span_equal(base_buffer_span(&line), listed)
-                     ? 0
-                     : base_error_set(error, BASE_EFORMAT,
-                                      "%s is corrupt: its %" PRIu64 " bytes have the sum %016" PRIx64
-                                      ", the manifest says %.*s",
-                                      path, size, hash, (int)(listed.size - length - 2),
-                                      (const char *)listed.data);
+    if (daemon_cuts_file_hash(path, &hash, &size, error)) {
+        return -1;
     }
-    base_buffer_free(&line);
-    return result;
+    manifest_line(&found, hash, size, name);
+    bool same = found.size == line.size + 1 && memcmp(found.data, line.data, line.size) == 0;
+    base_buffer_free(&found);
+    return same ? 0
+                : base_error_set(
+                      error, BASE_EFORMAT,
+                      "%s is corrupt: sum %016" PRIx64 " of %" PRIu64 " bytes, the manifest says %.*s", path,
+                      hash, size, (int)(line.size - listed.size - 1), (const char *)line.data);
 }
 
-static int manifest_verify(const char *directory, struct base_error *error)
+int daemon_cuts_manifest_verify(const char *directory, struct base_error *error)
 {
     struct base_buffer manifest = {0};
     struct cuts_tree tree = {0};
@@ -244,10 +265,7 @@ static int manifest_verify(const char *directory, struct base_error *error)
         }
     }
     if (result == 0 && lines.rest.size) {
-        const uint8_t *end = memchr(lines.rest.data, '\n', lines.rest.size);
-        size_t size = end ? (size_t)(end - lines.rest.data) : lines.rest.size;
-        result = base_error_set(error, BASE_EFORMAT, "a file of %s is missing: %.*s", directory, (int)size,
-                                (const char *)lines.rest.data);
+        result = manifest_missing(directory, manifest_name(manifest_next(&lines)), error);
     }
     daemon_cuts_tree_clear(&tree);
     base_buffer_free(&manifest);
@@ -293,7 +311,7 @@ static int import_kept(struct base_disk *disk, const char *state_dir, const char
         daemon_cuts_replicate(disk, from, fresh, daemon_cuts_copy_all, error) ||
         daemon_cuts_join(pin, fresh, CUTS_KEEP_NAME, error) ||
         base_disk_replace(disk, pin, base_span_string("imported\n"), error) ||
-        manifest_verify(fresh, error) || base_disk_rename(disk, fresh, path, error)) {
+        daemon_cuts_manifest_verify(fresh, error) || base_disk_rename(disk, fresh, path, error)) {
         return -1;
     }
     return base_disk_sync_directory(disk, cuts, error);
@@ -304,7 +322,7 @@ static int import_live(struct base_disk *disk, const char *state_dir, const char
 {
     char fresh[DAEMON_CUTS_PATH_MAX], source[DAEMON_CUTS_PATH_MAX], target[DAEMON_CUTS_PATH_MAX];
     for (size_t i = 0; i < sizeof move_parts / sizeof *move_parts; i++) {
-        if (move_exists(state_dir, move_parts[i])) {
+        if (daemon_cuts_has(state_dir, move_parts[i])) {
             return base_error_set(error, BASE_ECONFLICT,
                                   "%s/%s is there: a cut can be taken over only where there is no state",
                                   state_dir, move_parts[i]);
@@ -312,7 +330,8 @@ static int import_live(struct base_disk *disk, const char *state_dir, const char
     }
     if (base_disk_make_directory(disk, state_dir, error) ||
         daemon_cuts_join(fresh, state_dir, MOVE_IMPORT, error) || daemon_cuts_tree_remove(fresh, error) ||
-        manifest_verify(from, error) || move_prepare(disk, from, fresh, move_choose_db_copy, error)) {
+        daemon_cuts_manifest_verify(from, error) ||
+        move_prepare(disk, from, fresh, move_choose_db_copy, error)) {
         return -1;
     }
     for (size_t i = 0; i < sizeof move_parts / sizeof *move_parts; i++) {
@@ -330,7 +349,7 @@ int daemon_cuts_import(struct base_disk *disk, const char *state_dir, const char
                        struct base_error *error)
 {
     struct daemon_cut_record record;
-    if (!move_exists(from, CUTS_MANIFEST_NAME)) {
+    if (!daemon_cuts_has(from, CUTS_MANIFEST_NAME)) {
         return base_error_set(error, BASE_ENOTFOUND, "%s is no exported cut: it has no " CUTS_MANIFEST_NAME,
                               from);
     }
@@ -339,41 +358,4 @@ int daemon_cuts_import(struct base_disk *disk, const char *state_dir, const char
     }
     return live ? import_live(disk, state_dir, from, error)
                 : import_kept(disk, state_dir, from, &record, error);
-}
-
-// ---- verification ----
-
-static int verify_each(void *context, struct base_span key, struct base_span value, struct base_error *error)
-{
-    (void)context; // that they can be read is all: RocksDB compares every block's checksum
-    (void)key;
-    (void)value;
-    (void)error;
-    return 0;
-}
-
-int daemon_cuts_verify(const char *directory, struct daemon_cut_record *record, struct base_error *error)
-{
-    struct daemon_cut_record state, found;
-    char path[DAEMON_CUTS_PATH_MAX];
-    if ((move_exists(directory, CUTS_MANIFEST_NAME) && manifest_verify(directory, error)) ||
-        daemon_cuts_state(directory, &state, error) || daemon_cuts_join(path, directory, "db", error)) {
-        return -1;
-    }
-    struct daemon_store *store = daemon_store_open(path, false, true, error);
-    int result = store ? daemon_cuts_get(store, &found, error) : -1;
-    if (result == 0 && (found.number != state.number || found.store != state.store)) {
-        result = base_error_set(error, BASE_EFORMAT,
-                                "%s/" CUTS_STATE_NAME " is of cut %" PRIu64
-                                ", the database beside it of cut %" PRIu64,
-                                directory, state.number, found.number);
-    }
-    if (result == 0) {
-        result = daemon_store_scan(store, base_span_string(""), verify_each, NULL, error);
-    }
-    daemon_store_close(store);
-    if (result == 0) {
-        *record = state;
-    }
-    return result;
 }

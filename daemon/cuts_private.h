@@ -17,6 +17,12 @@ int daemon_cuts_unpack(struct base_span bytes, struct daemon_cut_record *record,
 int daemon_cuts_join(char path[DAEMON_CUTS_PATH_MAX], const char *directory, const char *name,
                      struct base_error *error);
 
+// Whether "<directory>/<name>" exists.
+bool daemon_cuts_has(const char *directory, const char *name);
+
+// Compares a cut's files with the MANIFEST beside them. Errors: BASE_EFORMAT, BASE_ENOTFOUND, BASE_EIO.
+int daemon_cuts_manifest_verify(const char *directory, struct base_error *error);
+
 // ---- trees of files: cuts_tree.c ----
 
 enum { CUTS_TREE_MAX = 1 << 20, CUTS_TREE_DEPTH = 4 }; // entries; directories within directories

@@ -13,18 +13,18 @@
 #include "base/random.h"
 #include "daemon/scratch.h"
 #include "daemon/store.h"
+#include "support_directory.h"
 
 enum { PATH_ROOM = 512, LARGE_VALUE = 1 << 16, LARGE_COUNT = 2100 };
 
 struct place {
-    char directory[DAEMON_SCRATCH_MAX];
+    char directory[SUPPORT_DIRECTORY_MAX];
     char path[PATH_ROOM];
 };
 
 static void place_make(struct place *place)
 {
-    struct base_error error;
-    cr_assert_eq(daemon_scratch_make("store", place->directory, &error), 0, "%s", error.text);
+    support_directory_make(place->directory);
     snprintf(place->path, sizeof place->path, "%s/db", place->directory);
 }
 
