@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The Python reader under fire: follows the model that publications.c publishes and looks through each version.
 
-Usage: follow.py SOCKET     until standard input ends
+Usage: follow.py SOCKET [MODEL]     until standard input ends; with MODEL it is another one, and only order is looked at
 
 Prints, a line each, "held VERSION GENERATION", and "wrong TEXT" for what must not be, as `publications follow` does.
 """
@@ -41,7 +41,7 @@ def mixed(model, generation):
 
 def main():
     client = redis.Redis(unix_socket_path=sys.argv[1], socket_timeout=3)
-    reader = freshet.Reader(client, "chaos")
+    reader = freshet.Reader(client, sys.argv[2] if len(sys.argv) > 2 else "chaos")
     last, last_generation = (0, 0), 0
     while not (select.select([sys.stdin], [], [], 0)[0] and not os.read(0, 1)):
         try:
@@ -55,7 +55,7 @@ def main():
             continue
         generation = reader.manifest["tick"]
         name = f"{reader.version[0]}.{reader.version[1]}"
-        what = mixed(reader.model, generation)
+        what = mixed(reader.model, generation) if len(sys.argv) == 2 else None
         if what:
             say("wrong", f"{name} is not generation {generation}: {what}")
         if reader.version < last or generation < last_generation:
