@@ -312,6 +312,19 @@ static void kafka_position(struct consumer_source *source, uint32_t rank, uint32
     };
 }
 
+static void kafka_commit(struct consumer_source *source, const int64_t *offsets)
+{
+    struct kafka *kafka = kafka_of(source);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)kafka->count);
+    for (uint32_t i = 0; i < kafka->count; i++) {
+        rd_kafka_topic_partition_list_add(list, kafka->topics[i / source->lanes],
+                                          (int32_t)(i % source->lanes))
+            ->offset = offsets[i];
+    }
+    rd_kafka_commit(kafka->consumer, list, 1);
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
 static char *kafka_statistics(struct consumer_source *source)
 {
     struct consumer_kafka_ear *ear = &kafka_of(source)->consumer_ear;
@@ -372,6 +385,7 @@ static const struct consumer_source_operations kafka_operations = {
     .wait = kafka_wait,
     .position = kafka_position,
     .schema = NULL, // no bare messages
+    .commit = kafka_commit,
     .statistics = kafka_statistics,
     .close = kafka_close,
 };

@@ -8,6 +8,7 @@ enum { CONSUMER_KAFKA_PROPERTIES_MAX = 64 };
 
 struct consumer_kafka_config {
     const char *bootstrap;
+    const char *group; // whose name committed offsets bear, for lag monitors; NULL: "freshet"
     uint32_t ranks;
     const char *topics[CONSUMER_TOPICS_MAX]; // [ranks]
     // Passed to librdkafka as they are; those that would break what we promise are refused by name.

@@ -134,7 +134,7 @@ static int handle_set_number(rd_kafka_conf_t *conf, const char *name, int64_t va
 }
 
 // Ours that a property may change: quick reconnection, since a broker that is back should be noticed.
-static int handle_set_defaults(rd_kafka_conf_t *conf, bool main, struct base_error *error)
+static int handle_set_defaults(rd_kafka_conf_t *conf, const char *group, bool main, struct base_error *error)
 {
     if (handle_set(conf, "client.id", "freshet", error) ||
         handle_set(conf, "reconnect.backoff.ms", "50", error) ||
@@ -145,7 +145,7 @@ static int handle_set_defaults(rd_kafka_conf_t *conf, bool main, struct base_err
         return 0;
     }
     // The library takes partitions by hand only from a consumer that names a group; nothing is joined.
-    if (handle_set(conf, "group.id", "freshet", error)) {
+    if (handle_set(conf, "group.id", group ? group : "freshet", error)) {
         return -1;
     }
     char text[CONSUMER_KAFKA_TEXT_MAX];
@@ -222,7 +222,8 @@ rd_kafka_t *consumer_kafka_handle_new(const struct consumer_kafka_config *config
     rd_kafka_conf_set_log_cb(conf, handle_log);
     rd_kafka_conf_set_error_cb(conf, handle_error);
     rd_kafka_conf_set_stats_cb(conf, handle_statistics);
-    if (handle_set_defaults(conf, ear->main, error) || handle_set_properties(conf, config, error) ||
+    if (handle_set_defaults(conf, config->group, ear->main, error) ||
+        handle_set_properties(conf, config, error) ||
         handle_set_promises(conf, config, partitions, ear->main, error)) {
         goto out;
     }

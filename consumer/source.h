@@ -52,6 +52,10 @@ struct consumer_source_operations {
                      struct consumer_position *position);
     // The JSON text of the writer schema that a bare message's `schema` names; lives as long as the source.
     const char *(*schema)(struct consumer_source *source, uint32_t schema);
+    // Tells the log how far a durable cut has come, for lag monitors only: nothing is ever read back.
+    // `offsets` [ranks * lanes], rank-major: the lowest that is not handled. Does not wait; a failure has no
+    // consequence. NULL: the source has nobody to tell.
+    void (*commit)(struct consumer_source *source, const int64_t *offsets);
     // Statistics as one JSON object for logs and metrics, or NULL; the caller frees. Any thread.
     char *(*statistics)(struct consumer_source *source);
     void (*close)(struct consumer_source *source);

@@ -6,6 +6,7 @@
 //
 // A signal stops it in order: what was read is learned, and the temporary directory goes; a second one, or
 // one that comes while a broker or Redis is waited for, ends it at once, and the directory goes all the same.
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -31,6 +32,9 @@ static const char usage[] =
     "source.ends) and prints counts and the weight hash (JSON).\n"
     "\n"
     "  -c, --config FILE    the configuration\n"
+    "      --from CUT       go on from a kept cut (freshet cuts), obeying the journal of decisions\n"
+    "      --to TICK        stop after this tick; --to cut:N: after the tick of a kept cut\n"
+    "      --obey DIR       decide as a journal of decisions says (<state_dir>/journal): what a daemon did\n"
     "      --finish         let everything that waits run out: watermark +infinity after the last record\n"
     "      --samples FILE   write the joined samples as an Avro container (schemas/sample.avsc)\n"
     "      --features       with the features' ids\n"
@@ -44,6 +48,10 @@ static const char usage[] =
 
 struct replay_options {
     const char *path;
+    const char *from; // kept cut, or NULL
+    const char *to;   // tick or "cut:N", or NULL
+    int64_t to_tick;
+    char state[DAEMON_CUTS_PATH_MAX], journal[DAEMON_CUTS_PATH_MAX]; // of --from
     bool quiet;
     struct daemon_pipeline_options pipeline;
 };
@@ -64,6 +72,9 @@ static int replay_parse(int argc, char **argv, struct replay_options *options)
 {
     static const struct option long_options[] = {
         {"config", required_argument, NULL, 'c'},
+        {"from", required_argument, NULL, 'b'},
+        {"to", required_argument, NULL, 't'},
+        {"obey", required_argument, NULL, 'o'},
         {"finish", no_argument, NULL, 'f'},
         {"samples", required_argument, NULL, 's'},
         {"features", no_argument, NULL, 'F'},
@@ -82,6 +93,15 @@ static int replay_parse(int argc, char **argv, struct replay_options *options)
         switch (option) {
         case 'c':
             options->path = optarg;
+            break;
+        case 'b':
+            options->from = optarg;
+            break;
+        case 't':
+            options->to = optarg;
+            break;
+        case 'o':
+            options->pipeline.obey = optarg;
             break;
         case 'f':
             options->pipeline.finish = true;
@@ -213,6 +233,60 @@ static void replay_print(const struct daemon_config *config, const struct daemon
 }
 
 // The exit status. `temporary` is removed if a signal ends the process here.
+// Works out --to.
+static int replay_limit(const struct daemon_config *config, struct replay_options *options,
+                        struct base_error *error)
+{
+    if (!options->to) {
+        return 0;
+    }
+    const char *number = strncmp(options->to, "cut:", 4) == 0 ? options->to + 4 : options->to;
+    char *end;
+    errno = 0;
+    options->to_tick = strtoll(number, &end, 10);
+    if (errno || end == number || *end) {
+        return base_error_set(error, BASE_EINVAL, "--to: neither a tick nor cut:N: %s", options->to);
+    }
+    if (number != options->to) {
+        char path[DAEMON_CUTS_PATH_MAX];
+        struct daemon_cut_record record;
+        if (daemon_cuts_path(config->state_dir, (uint64_t)options->to_tick, path, error) ||
+            daemon_cuts_state(path, &record, error)) {
+            return -1;
+        }
+        options->to_tick = record.tick;
+    }
+    options->pipeline.to = &options->to_tick;
+    return 0;
+}
+
+// Makes the state directory in `temporary` be at the cut that --from names, and lets the daemon's decisions
+// after it be obeyed.
+static int replay_begin(const struct daemon_config *config, struct replay_options *options,
+                        const char *temporary, struct base_error *error)
+{
+    if (!options->from) {
+        return 0;
+    }
+    uint64_t number;
+    char kept[DAEMON_CUTS_PATH_MAX];
+    if (base_config_parse_uint(options->from, &number) || number == 0) {
+        return base_error_set(error, BASE_EINVAL, "--from: not a cut's number: %s", options->from);
+    }
+    snprintf(options->state, sizeof options->state, "%s/state", temporary);
+    if (daemon_cuts_path(config->state_dir, number, kept, error) ||
+        daemon_cuts_prepare(NULL, kept, options->state, error)) {
+        return -1;
+    }
+    snprintf(options->journal, sizeof options->journal, "%s/journal", config->state_dir);
+    options->pipeline.state_dir = options->state;
+    options->pipeline.restore = true;
+    if (!options->pipeline.obey) {
+        options->pipeline.obey = options->journal;
+    }
+    return 0;
+}
+
 static int replay_run(const struct daemon_config *config, const struct replay_options *options,
                       char *temporary)
 {
@@ -284,9 +358,12 @@ int daemon_command_replay(int argc, char **argv)
     }
     char temporary[DAEMON_SCRATCH_MAX] = "";
     struct base_error error;
-    if (!options.pipeline.state_dir) {
+    if (!options.pipeline.state_dir || options.from) {
         status = daemon_scratch_make("replay", temporary, &error);
         options.pipeline.state_dir = temporary;
+    }
+    if (status == 0) {
+        status = replay_begin(config, &options, temporary, &error) || replay_limit(config, &options, &error);
     }
     if (status == 0) {
         status = replay_run(config, &options, temporary);

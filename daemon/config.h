@@ -132,6 +132,7 @@ struct daemon_config_cuts {
     uint64_t dirty; // bytes
     double share;   // of CPU time
     uint64_t keep, keep_hours;
+    int64_t keep_interval; // between two cuts that are kept
 };
 
 struct daemon_config_built; // what the rooms take, see config_build.c

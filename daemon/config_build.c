@@ -278,6 +278,7 @@ void daemon_config_kafka(const struct daemon_config *config, struct consumer_kaf
     const struct daemon_config_built *built = config->built;
     *kafka = (struct consumer_kafka_config){
         .bootstrap = source->bootstrap,
+        .group = config->model.name,
         .ranks = daemon_config_ranks(config),
         .properties = built->properties,
         .start = source->start == DAEMON_START_LATEST ? CONSUMER_OFFSET_LATEST : CONSUMER_OFFSET_EARLIEST,

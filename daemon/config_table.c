@@ -640,7 +640,9 @@ static const struct base_config_row cuts_rows[] = {
      .fallback = "3",
      .max = 1000,
      .flags = BASE_CONFIG_OPERATIONAL,
-     .description = "The last cuts are kept, so many, for `freshet replay --from` and `freshet cuts`."},
+     .description =
+         "Of the cuts that are kept, for `freshet replay --from` and `freshet cuts`, so many of the "
+         "last ones stay. 0: none is kept."},
     {.name = "keep_hours",
      .type = BASE_CONFIG_UINT,
      FIELD(daemon_config_cuts, keep_hours),
@@ -649,6 +651,14 @@ static const struct base_config_row cuts_rows[] = {
      .flags = BASE_CONFIG_OPERATIONAL,
      .description = "And the last one of each of so many hours. A kept cut shares its files with the others; "
                     "at most it needs as much disk as the database and the journey logs."},
+    {.name = "keep_interval",
+     .type = BASE_CONFIG_DURATION,
+     FIELD(daemon_config_cuts, keep_interval),
+     .fallback = "5m",
+     .min = 0,
+     .max = MS_DAY,
+     .flags = BASE_CONFIG_OPERATIONAL,
+     .description = "Time between two cuts that are kept: keeping one flushes the database."},
 };
 static const struct base_config_table cuts_table =
     TABLE("The durable state in `state_dir`, from which a restart goes on.", daemon_config_cuts, cuts_rows);

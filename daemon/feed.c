@@ -8,6 +8,9 @@
 struct daemon_feed {
     struct base_ring *filled;
     struct base_ring *spent;
+    int64_t tick; // the last marker's
+    void (*relieve)(void *context);
+    void *context;
     struct daemon_item items[DAEMON_FEED_ITEMS];
 };
 
@@ -37,13 +40,18 @@ void daemon_feed_free(struct daemon_feed *feed)
 }
 
 // A spent item for `tick`, waiting until there is one.
-static struct daemon_item *feed_item(struct daemon_feed *feed, int64_t tick, bool marker)
+static struct daemon_item *feed_item(struct daemon_feed *feed, enum daemon_item_what what, int64_t tick)
 {
-    struct daemon_item *item = base_ring_pop(feed->spent, -1);
+    struct daemon_item *item = base_ring_pop(feed->spent, feed->relieve ? 0 : -1);
+    if (!item && feed->relieve) {
+        feed->relieve(feed->context);
+        item = base_ring_pop(feed->spent, 0);
+    }
     if (item) {
-        item->marker = marker;
+        item->what = what;
         item->tick = tick;
         item->read_wall_ms = 0;
+        item->cut = NULL;
         base_minibatch_clear(item->minibatch, tick);
     }
     return item;
@@ -55,44 +63,62 @@ static bool feed_minibatch(struct daemon_feed *feed, struct daemon_item *item)
     return base_ring_push(feed->filled, item);
 }
 
-int daemon_feed_tick(struct daemon_feed *feed, int64_t tick, const struct base_sample *samples, size_t count,
-                     int64_t wall_ms, struct base_error *error)
+// The samples that train, or those that do not, in minibatches. False: closed.
+static bool feed_samples(struct daemon_feed *feed, enum daemon_item_what what, int64_t tick,
+                         const struct base_sample *samples, size_t count)
 {
     struct daemon_item *item = NULL;
     for (size_t i = 0; i < count; i++) {
-        if (!samples[i].trains) {
+        if (samples[i].trains != (what == DAEMON_ITEM_MINIBATCH)) {
             continue;
         }
         if (item && item->minibatch->count == item->minibatch->capacity) {
             if (!feed_minibatch(feed, item)) {
-                goto stopped;
+                return false;
             }
             item = NULL;
         }
         if (!item) {
-            item = feed_item(feed, tick, false);
+            item = feed_item(feed, what, tick);
         }
         if (!item) {
-            goto stopped;
+            return false;
         }
         base_minibatch_add(item->minibatch, &samples[i]);
     }
-    if (item && !feed_minibatch(feed, item)) {
-        goto stopped;
-    }
-    struct daemon_item *marker = feed_item(feed, tick, true);
-    if (!marker) {
-        goto stopped;
-    }
-    marker->read_wall_ms = wall_ms;
-    if (!base_ring_push(feed->filled, marker)) {
-        goto stopped;
-    }
-    return 0;
+    return !item || feed_minibatch(feed, item);
+}
 
-stopped:
+static int feed_stopped(int64_t tick, struct base_error *error)
+{
     return base_error_set(error, BASE_ESTOPPED, "the feed to the trainer was closed in tick %lld",
                           (long long)tick);
+}
+
+int daemon_feed_tick(struct daemon_feed *feed, int64_t tick, const struct base_sample *samples, size_t count,
+                     int64_t wall_ms, struct base_error *error)
+{
+    if (!feed_samples(feed, DAEMON_ITEM_MINIBATCH, tick, samples, count) ||
+        !feed_samples(feed, DAEMON_ITEM_FINALS, tick, samples, count)) {
+        return feed_stopped(tick, error);
+    }
+    struct daemon_item *marker = feed_item(feed, DAEMON_ITEM_MARKER, tick);
+    if (!marker) {
+        return feed_stopped(tick, error);
+    }
+    marker->read_wall_ms = wall_ms;
+    feed->tick = tick;
+    return base_ring_push(feed->filled, marker) ? 0 : feed_stopped(tick, error);
+}
+
+int daemon_feed_cut(struct daemon_feed *feed, struct daemon_cut *cut, struct base_error *error)
+{
+    struct daemon_item *item = feed_item(feed, DAEMON_ITEM_CUT, feed->tick);
+    if (!item) {
+        return feed_stopped(feed->tick, error);
+    }
+    item->cut = cut;
+    return base_ring_push(feed->filled, item) ? 0 : feed_stopped(feed->tick, error);
 }
 
 struct daemon_item *daemon_feed_take(struct daemon_feed *feed, int timeout_ms)
@@ -103,6 +129,12 @@ struct daemon_item *daemon_feed_take(struct daemon_feed *feed, int timeout_ms)
 void daemon_feed_recycle(struct daemon_feed *feed, struct daemon_item *item)
 {
     base_ring_push(feed->spent, item);
+}
+
+void daemon_feed_set_relief(struct daemon_feed *feed, void (*relieve)(void *context), void *context)
+{
+    feed->relieve = relieve;
+    feed->context = context;
 }
 
 void daemon_feed_close(struct daemon_feed *feed)

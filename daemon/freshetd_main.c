@@ -222,6 +222,7 @@ static int build(struct freshetd *freshetd, struct base_error *error)
     }
     // A file source is a bounded job under the daemon too: it ends when the files do.
     const struct daemon_pipeline_options options = {
+        .durable = true,
         .publish = true,
         .finish = freshetd->config->source.kind == DAEMON_SOURCE_FILES,
         .bounded = freshetd->config->source.kind == DAEMON_SOURCE_FILES,
@@ -233,6 +234,32 @@ static int build(struct freshetd *freshetd, struct base_error *error)
     freshetd->pipeline = daemon_pipeline_new(freshetd->config, &options, error);
     daemon_signals_watch_free(watch);
     return freshetd->pipeline ? daemon_pipeline_start(freshetd->pipeline, error) : -1;
+}
+
+// What the state directory held. Other arithmetic or settings end what a replay can reproduce: loudly.
+static void log_beginning(const struct freshetd *freshetd)
+{
+    struct daemon_pipeline_beginning beginning;
+    daemon_pipeline_beginning(freshetd->pipeline, &beginning);
+    if (beginning.cut == 0) {
+        base_log_write(freshetd->log, BASE_LOG_INFO, "no cut yet: beginning afresh", NULL, 0);
+        return;
+    }
+    base_log_write(freshetd->log, BASE_LOG_INFO, "going on from the last cut",
+                   BASE_LOG_FIELDS(base_log_uint("cut", beginning.cut), base_log_int("tick", beginning.tick),
+                                   base_log_uint("examples", beginning.examples),
+                                   base_log_uint("decisions", beginning.decisions)));
+    if (beginning.new_era) {
+        base_log_write(freshetd->log, BASE_LOG_WARNING,
+                       "a new determinism era: this machine's arithmetic is not the cut's; the weights from "
+                       "here on are others than the old one would have made, and are published in full",
+                       NULL, 0);
+    }
+    if (beginning.new_config) {
+        base_log_write(freshetd->log, BASE_LOG_WARNING,
+                       "settings have changed since the cut: a replay from before it needs the old ones",
+                       NULL, 0);
+    }
 }
 
 static int run(struct freshetd *freshetd)
@@ -248,6 +275,7 @@ static int run(struct freshetd *freshetd)
         base_log_error(freshetd->log, BASE_LOG_ERROR, "cannot start", &error);
         return 1;
     }
+    log_beginning(freshetd);
     bool asked = loop(freshetd);
 
     struct base_error ignored = {0};

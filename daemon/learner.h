@@ -1,5 +1,13 @@
 // The learner: the trainer's thread. Takes minibatches and markers from the feed, trains, evaluates what was
-// predicted before each update, and at tick ends hands snapshots to the outbox, about once an interval.
+// predicted before each update, at tick ends hands snapshots to the outbox, about once an interval, and adds
+// the model to a cut that comes along.
+//
+// A cut costs a standstill of milliseconds: the model freezes what is to be saved, and its rows are copied in
+// portions between the minibatches that follow.
+//
+// After a restart from a cut it relearns what came after it. Until it has passed the tick of the version that
+// Redis has, nothing is published; at that very tick the model is the published one to the bit, so that the
+// next publication is a delta again.
 //
 // A minibatch whose loss or gradient is not finite changes nothing: its lanes and sequence numbers go to
 // <state_dir>/set-aside.jsonl, and when more than DAEMON_LEARNER_ASIDE_MAX of the last
@@ -22,6 +30,7 @@ struct daemon_learner_config {
     struct trainer_model *model;  // the thread's own until it has ended
     struct daemon_feed *feed;     // borrowed
     struct daemon_outbox *outbox; // borrowed; NULL: nothing is published
+    struct daemon_cutter *cutter; // borrowed; NULL: there are no cuts
     int64_t tick_ms;
     int64_t publish_interval_ms;
     const char *state_dir;
@@ -43,20 +52,32 @@ struct daemon_learner_state {
     struct base_error error; // code BASE_OK: none
     uint64_t beats;          // moves on as long as the thread is alive, also when it has nothing to do
     uint64_t samples, minibatches, set_aside;
-    int64_t tick; // the last one that is learned; INT64_MIN: none
+    uint64_t finals; // samples that were evaluated only
+    uint64_t
+        fingerprint; // of the sequence of samples: their sum, modulo 2^64, of XXH3 over identity and labels
+    int64_t tick;    // the last one that is learned; INT64_MIN: none
     uint32_t tasks;
     struct trainer_evaluation window[BASE_TASKS_MAX]; // products, last minute
     struct trainer_evaluation total[BASE_TASKS_MAX];
     uint64_t rows, bytes; // of the embedding table
+    uint64_t dirty_bytes; // what a cut would write, about
 };
 
 struct daemon_learner;
 
-// Starts the thread. `config` is copied.
+// `config` is copied. Errors: BASE_EIO (the predictions file).
 struct daemon_learner *daemon_learner_new(const struct daemon_learner_config *config,
                                           struct base_error *error);
-// Waits until the feed is drained (or an error came) and the last state is published or cannot be. Takes
-// NULL.
+// Goes on where a cut was made: what daemon_learner_save wrote. The model is restored by its own means.
+// Before the start. Errors: BASE_EFORMAT; BASE_EIO (the list of what was set aside).
+int daemon_learner_restore(struct daemon_learner *learner, struct base_reader *from,
+                           struct base_error *error);
+// Starts the thread, which does daemon_learner_step until that is false.
+int daemon_learner_start(struct daemon_learner *learner, struct base_error *error);
+// Takes one item from the feed, waiting up to timeout_ms, and does what has to be done. False: the feed is
+// drained or an error came, and the last state is published or cannot be.
+bool daemon_learner_step(struct daemon_learner *learner, int timeout_ms);
+// Waits until the thread has ended. Takes NULL.
 void daemon_learner_join(struct daemon_learner *learner);
 void daemon_learner_free(struct daemon_learner *learner); // joins first; takes NULL
 // Any thread.

@@ -16,6 +16,7 @@ enum {
 
 struct daemon_outbox {
     struct publisher *publisher; // the thread's own
+    uint64_t min_epoch;
     const struct base_clock *clock;
     pthread_t thread;
     bool started;
@@ -65,27 +66,26 @@ static void outbox_note_error(struct daemon_outbox *outbox, const struct base_er
     }
 }
 
-// Connects and takes the epoch. Under the lock, which it gives up while it talks.
-static void outbox_connect(struct daemon_outbox *outbox)
+// Tries to connect and to take the epoch. Under the lock, which it gives up while it talks.
+static bool outbox_connect(struct daemon_outbox *outbox)
 {
-    int pause_ms = OUTBOX_PAUSE_FIRST_MS;
-    while (!outbox->stopping && !outbox->state.failed && !outbox->state.connected) {
-        pthread_mutex_unlock(&outbox->lock);
-        struct base_error error = {0};
-        int status = publisher_start(outbox->publisher, 0, &error);
-        pthread_mutex_lock(&outbox->lock);
-        if (status == 0) {
-            outbox->state.connected = true;
-            struct publisher_version head;
-            publisher_head(outbox->publisher, &head, &outbox->state.head_tick);
-            outbox->wants_full = publisher_wants_full(outbox->publisher);
-            outbox->state.error = (struct base_error){0};
-            pthread_cond_broadcast(&outbox->changed);
-        } else {
-            outbox_note_error(outbox, &error);
-            pause_ms = outbox_pause(outbox, pause_ms);
-        }
+    pthread_mutex_unlock(&outbox->lock);
+    struct base_error error = {0};
+    int status = publisher_start(outbox->publisher, outbox->min_epoch, &error);
+    pthread_mutex_lock(&outbox->lock);
+    if (status != 0) {
+        outbox_note_error(outbox, &error);
+        return false;
     }
+    struct publisher_version head;
+    outbox->state.head_ours = publisher_head_ours(outbox->publisher);
+    publisher_head(outbox->publisher, &head, &outbox->state.head_tick);
+    outbox->state.epoch = publisher_epoch(outbox->publisher);
+    outbox->wants_full = publisher_wants_full(outbox->publisher);
+    outbox->state.error = (struct base_error){0};
+    outbox->state.connected = true;
+    pthread_cond_broadcast(&outbox->changed);
+    return true;
 }
 
 // Publishes the snapshot that is out. Under the lock, which it gives up while it talks.
@@ -97,10 +97,12 @@ static bool outbox_publish(struct daemon_outbox *outbox)
     struct publisher_result result = {0};
     bool published = publisher_publish(outbox->publisher, snapshot, NULL, &result, &error) == 0;
     bool wants_full = publisher_wants_full(outbox->publisher);
+    uint64_t epoch = publisher_epoch(outbox->publisher);
     int64_t wall_ms = base_clock_wall_ms(outbox->clock);
     pthread_mutex_lock(&outbox->lock);
 
     outbox->wants_full = wants_full;
+    outbox->state.epoch = epoch;
     if (published) {
         outbox->state.last = result;
         outbox->state.last_tick = snapshot->tick;
@@ -117,16 +119,41 @@ static bool outbox_publish(struct daemon_outbox *outbox)
     return published;
 }
 
+// One thing that there is to do, under the lock. *failed says whether it failed. False: nothing.
+static bool outbox_act(struct daemon_outbox *outbox, bool *failed)
+{
+    if (outbox->state.failed) {
+        return false;
+    }
+    if (!outbox->state.connected && !outbox->stopping) {
+        *failed = !outbox_connect(outbox);
+        return true;
+    }
+    if (outbox->out) {
+        *failed = !outbox_publish(outbox);
+        return true;
+    }
+    return false;
+}
+
+bool daemon_outbox_step(struct daemon_outbox *outbox)
+{
+    bool failed;
+    pthread_mutex_lock(&outbox->lock);
+    bool acted = outbox_act(outbox, &failed);
+    pthread_mutex_unlock(&outbox->lock);
+    return acted;
+}
+
 static void *outbox_thread(void *context)
 {
     struct daemon_outbox *outbox = context;
     int pause_ms = OUTBOX_PAUSE_FIRST_MS;
     pthread_mutex_lock(&outbox->lock);
-    outbox_connect(outbox);
     while (!outbox->state.failed) {
-        if (outbox->out) {
-            bool published = outbox_publish(outbox);
-            pause_ms = published ? OUTBOX_PAUSE_FIRST_MS : outbox_pause(outbox, pause_ms);
+        bool failed;
+        if (outbox_act(outbox, &failed)) {
+            pause_ms = failed ? outbox_pause(outbox, pause_ms) : OUTBOX_PAUSE_FIRST_MS;
         } else if (outbox->stopping) {
             break;
         } else {
@@ -144,10 +171,12 @@ static void *outbox_thread(void *context)
     return NULL;
 }
 
-struct daemon_outbox *daemon_outbox_new(const struct publisher_config *config, struct base_error *error)
+struct daemon_outbox *daemon_outbox_new(const struct publisher_config *config, uint64_t min_epoch,
+                                        struct base_error *error)
 {
     struct daemon_outbox *outbox = base_alloc_zeroed(1, sizeof *outbox);
     outbox->clock = config->clock ? config->clock : &base_clock_system;
+    outbox->min_epoch = min_epoch;
     outbox->state.head_tick = INT64_MIN;
     outbox->wants_full = true;
     pthread_mutex_init(&outbox->lock, NULL);
@@ -159,19 +188,20 @@ struct daemon_outbox *daemon_outbox_new(const struct publisher_config *config, s
 
     outbox->publisher = publisher_new(config, error);
     if (!outbox->publisher) {
-        goto failed;
+        daemon_outbox_free(outbox);
+        return NULL;
     }
+    return outbox;
+}
+
+int daemon_outbox_start(struct daemon_outbox *outbox, struct base_error *error)
+{
     int status = pthread_create(&outbox->thread, NULL, outbox_thread, outbox);
     if (status != 0) {
-        base_error_set_errno(error, BASE_ENOMEM, status, "cannot start the publisher's thread");
-        goto failed;
+        return base_error_set_errno(error, BASE_ENOMEM, status, "cannot start the publisher's thread");
     }
     outbox->started = true;
-    return outbox;
-
-failed:
-    daemon_outbox_free(outbox);
-    return NULL;
+    return 0;
 }
 
 void daemon_outbox_free(struct daemon_outbox *outbox)

@@ -21,11 +21,17 @@ struct daemon_outbox_state {
     int64_t last_wall_ms;
     uint64_t publications, failures;
     int64_t head_tick; // of the version that Redis had when we started; INT64_MIN: none
+    bool head_ours;    // it is of our lineage: of an earlier life of this very state directory
+    uint64_t epoch;    // ours; 0: none yet
 };
 
-// Starts the thread, which connects and takes the epoch, again and again until it can. `config` is copied,
-// what it points to is borrowed.
-struct daemon_outbox *daemon_outbox_new(const struct publisher_config *config, struct base_error *error);
+// `config` is copied, what it points to is borrowed. The epoch will be above `min_epoch`.
+struct daemon_outbox *daemon_outbox_new(const struct publisher_config *config, uint64_t min_epoch,
+                                        struct base_error *error);
+// Starts the thread, which connects and takes the epoch, again and again until it can, and publishes.
+int daemon_outbox_start(struct daemon_outbox *outbox, struct base_error *error);
+// Without the thread: one attempt to connect, or to publish what is out. True: something was done.
+bool daemon_outbox_step(struct daemon_outbox *outbox);
 // Ends the thread after the snapshot that is out (or its next failure). Takes NULL.
 void daemon_outbox_free(struct daemon_outbox *outbox);
 

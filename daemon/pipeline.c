@@ -2,51 +2,18 @@
 #include "daemon/pipeline.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "consumer/deadletter.h"
-#include "consumer/samplefile.h"
+#include "daemon/pipeline_private.h"
 
 enum {
     PIPELINE_STEP_MS = 20,                // how long ingest waits for a message at a time
     PIPELINE_SHOW_MS = 100,               // how often the state that others see is renewed
     PIPELINE_READ_AHEAD_MS = 60000,       // event time that a partition may run ahead of the slowest
     PIPELINE_DEADLETTER_BYTES = 64 << 20, // of one file
-};
-
-struct daemon_pipeline {
-    const struct daemon_config *config;
-    struct daemon_pipeline_options options;
-    const char *state_dir;
-    const struct base_clock *clock;
-    char lanes_dir[DAEMON_CONFIG_PATH_MAX];
-    char dead_dir[DAEMON_CONFIG_PATH_MAX];
-    char cache_dir[DAEMON_CONFIG_PATH_MAX];
-    char *descriptor;
-
-    struct consumer_source *source;
-    struct consumer_registry *registry;
-    struct consumer_decoder *decoders[CONSUMER_TOPICS_MAX];
-    struct consumer_deadletter *deadletter;
-    struct consumer_ingest *ingest;
-    struct consumer_samplefile *samplefile;
-    struct daemon_feed *feed;
-    struct trainer_model *model;
-    struct daemon_outbox *outbox;
-    struct daemon_learner *learner;
-
-    pthread_t thread; // ingest's
-    bool started, joined;
-    atomic_bool stop;
-    pthread_mutex_t lock;
-    uint64_t beats;
-    bool ended;
-    struct base_error error;
-    struct consumer_ingest_state ingest_state;
+    PIPELINE_CUT_WAIT_MS = 100,           // how long the last cut is waited for at a time
 };
 
 // ---- ingest's thread --------------------------------------------------------
@@ -78,17 +45,106 @@ static void pipeline_show(struct daemon_pipeline *pipeline, const struct base_er
     pthread_mutex_unlock(&pipeline->lock);
 }
 
+// The newest cut is durable: what older ones needed can go, and the log may know.
+static void pipeline_cut_done(struct daemon_pipeline *pipeline, uint64_t done)
+{
+    struct consumer_source *source = pipeline->source;
+    bool first = pipeline->cut_done == 0 && !pipeline->cut_offsets; // it is the one that we came from
+    pipeline->cut_done = done;
+    consumer_ingest_cut_done(pipeline->ingest, done);
+    if (!first && source->operations->commit) {
+        source->operations->commit(source, pipeline->cut_offsets);
+    }
+}
+
+static void pipeline_note_offsets(struct daemon_pipeline *pipeline)
+{
+    struct consumer_source *source = pipeline->source;
+    if (!pipeline->cut_offsets) {
+        pipeline->cut_offsets =
+            base_alloc_zeroed(source->ranks * source->lanes, sizeof *pipeline->cut_offsets);
+    }
+    for (uint32_t i = 0; i < source->ranks * source->lanes; i++) {
+        int64_t watermark;
+        consumer_ingest_unhandled(pipeline->ingest, i / source->lanes, i % source->lanes,
+                                  &pipeline->cut_offsets[i], &watermark);
+    }
+}
+
+// Begins a cut if one is due, or in any case (`last`), and lets go of what durable cuts no longer need.
+static int pipeline_cut(struct daemon_pipeline *pipeline, bool last, struct base_error *error)
+{
+    struct daemon_cutter_state cutter;
+    daemon_cutter_state(pipeline->cutter, &cutter);
+    if (cutter.failed) {
+        *error = cutter.error;
+        return -1;
+    }
+    if (cutter.done != pipeline->cut_done) {
+        pipeline_cut_done(pipeline, cutter.done);
+    }
+    struct daemon_learner_state learner;
+    daemon_learner_state(pipeline->learner, &learner);
+    if (pipeline->options.finish && pipeline->ingest_state.finished > 0) {
+        return 0; // time has been let run out: what is appended later has to be joined from before that
+    }
+    if (!last && !daemon_cutter_due(pipeline->cutter, learner.dirty_bytes)) {
+        return 0;
+    }
+    struct daemon_cut *cut = daemon_cutter_begin(pipeline->cutter);
+    if (!cut) {
+        return 0;
+    }
+    if (consumer_ingest_save(pipeline->ingest, cut->number, &cut->ingest, cut->sync, error)) {
+        daemon_cutter_abandon(pipeline->cutter, cut);
+        return -1;
+    }
+    pipeline_note_offsets(pipeline);
+    if (daemon_feed_cut(pipeline->feed, cut, error)) {
+        daemon_cutter_abandon(pipeline->cutter, cut);
+        return -1;
+    }
+    return 0;
+}
+
+static const struct consumer_ingest_sink *pipeline_sink(struct daemon_pipeline *pipeline,
+                                                        struct consumer_ingest_sink *sink)
+{
+    *sink = (struct consumer_ingest_sink){.tick = pipeline_tick, .context = pipeline};
+    return sink;
+}
+
+// One step of ingest and, between ticks, perhaps a cut. -1: the error lasts.
+static int pipeline_ingest(struct daemon_pipeline *pipeline, int timeout_ms, struct base_error *error)
+{
+    struct consumer_ingest_sink sink;
+    // A retriable error is a peer that is away: the source heals itself, and the lag shows it.
+    if (consumer_ingest_step(pipeline->ingest, timeout_ms, pipeline_sink(pipeline, &sink), error) &&
+        !error->retriable) {
+        return -1;
+    }
+    return pipeline->cutter ? pipeline_cut(pipeline, false, error) : 0;
+}
+
+static bool pipeline_goes_on(const struct daemon_pipeline *pipeline)
+{
+    return !atomic_load(&pipeline->stop) && !consumer_ingest_done(pipeline->ingest);
+}
+
+static void pipeline_end_ingest(struct daemon_pipeline *pipeline, const struct base_error *error)
+{
+    pipeline_show(pipeline, error && error->code != BASE_ESTOPPED ? error : NULL, true);
+    daemon_feed_close(pipeline->feed);
+}
+
 static void *pipeline_thread(void *context)
 {
     struct daemon_pipeline *pipeline = context;
-    const struct consumer_ingest_sink sink = {.tick = pipeline_tick, .context = pipeline};
     struct base_error error = {0};
     int64_t shown = 0;
-    bool failed = false;
-    while (!failed && !atomic_load(&pipeline->stop) && !consumer_ingest_done(pipeline->ingest)) {
-        // A retriable error is a peer that is away: the source heals itself, and the lag shows it.
-        int status = consumer_ingest_step(pipeline->ingest, PIPELINE_STEP_MS, &sink, &error);
-        failed = status != 0 && !error.retriable;
+    int status = 0;
+    while (status == 0 && pipeline_goes_on(pipeline)) {
+        status = pipeline_ingest(pipeline, PIPELINE_STEP_MS, &error);
         pthread_mutex_lock(&pipeline->lock);
         pipeline->beats++;
         pthread_mutex_unlock(&pipeline->lock);
@@ -98,24 +154,20 @@ static void *pipeline_thread(void *context)
             pipeline_show(pipeline, NULL, false);
         }
     }
-    if (failed && error.code != BASE_ESTOPPED) {
-        pipeline_show(pipeline, &error, true);
-    } else {
-        pipeline_show(pipeline, NULL, true);
+    // A clean end has a cut of its own, so that nothing is learned again.
+    while (status == 0 && pipeline->cutter && !daemon_cutter_wait(pipeline->cutter, PIPELINE_CUT_WAIT_MS)) {
+        pthread_mutex_lock(&pipeline->lock);
+        pipeline->beats++;
+        pthread_mutex_unlock(&pipeline->lock);
     }
-    daemon_feed_close(pipeline->feed);
+    if (status == 0 && pipeline->cutter) {
+        status = pipeline_cut(pipeline, true, &error);
+    }
+    pipeline_end_ingest(pipeline, status ? &error : NULL);
     return NULL;
 }
 
 // ---- building ---------------------------------------------------------------
-
-static int pipeline_make_directory(const char *path, struct base_error *error)
-{
-    if (mkdir(path, 0750) != 0 && errno != EEXIST) {
-        return base_error_set_errno(error, BASE_EIO, errno, "cannot make directory %s", path);
-    }
-    return 0;
-}
 
 static int pipeline_directories(struct daemon_pipeline *pipeline, struct base_error *error)
 {
@@ -125,32 +177,72 @@ static int pipeline_directories(struct daemon_pipeline *pipeline, struct base_er
     const char *const paths[] = {pipeline->state_dir, pipeline->lanes_dir, pipeline->dead_dir,
                                  pipeline->cache_dir};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
-        if (pipeline_make_directory(paths[i], error)) {
+        if (base_disk_make_directory(pipeline->disk, paths[i], error)) {
             return -1;
         }
     }
     return 0;
 }
 
+// Where a source has to begin: as the cut says, or (NULL) at its start.
+static int pipeline_offsets(struct daemon_pipeline *pipeline, int64_t **offsets, uint32_t *lanes,
+                            struct base_error *error)
+{
+    *offsets = NULL;
+    if (pipeline->record.number == 0) {
+        return 0;
+    }
+    *offsets = base_alloc(sizeof **offsets * CONSUMER_TOPICS_MAX * CONSUMER_LANES_MAX);
+    return consumer_ingest_offsets(base_buffer_span(&pipeline->saved_ingest), pipeline->journal,
+                                   daemon_config_ranks(pipeline->config), lanes, *offsets, error);
+}
+
+static void pipeline_open_files(struct daemon_pipeline *pipeline, const int64_t *offsets,
+                                struct base_error *error)
+{
+    struct consumer_files_config files;
+    daemon_config_files(pipeline->config, &files);
+    if (pipeline->options.fetch) {
+        files.fetch = pipeline->options.fetch;
+    }
+    files.offsets = offsets;
+    pipeline->source = consumer_files_open(&files, error);
+}
+
+static void pipeline_open_kafka(struct daemon_pipeline *pipeline, const int64_t *offsets, uint32_t lanes,
+                                struct base_error *error)
+{
+    struct consumer_kafka_config kafka;
+    daemon_config_kafka(pipeline->config, &kafka);
+    if (pipeline->options.bounded) {
+        // A replay is of all there is, but for what source.offsets and source.ends cut off.
+        kafka.bounded_now = true;
+        kafka.start = CONSUMER_OFFSET_EARLIEST;
+    }
+    if (offsets) {
+        kafka.offsets = offsets;
+        kafka.offset_lanes = lanes;
+    }
+    pipeline->source = consumer_kafka_open(&kafka, error);
+}
+
 static int pipeline_open_source(struct daemon_pipeline *pipeline, struct base_error *error)
 {
-    if (pipeline->config->source.kind == DAEMON_SOURCE_FILES) {
-        struct consumer_files_config files;
-        daemon_config_files(pipeline->config, &files);
-        if (pipeline->options.fetch) {
-            files.fetch = pipeline->options.fetch;
-        }
-        pipeline->source = consumer_files_open(&files, error);
-    } else {
-        struct consumer_kafka_config kafka;
-        daemon_config_kafka(pipeline->config, &kafka);
-        if (pipeline->options.bounded) {
-            // A replay is of all there is, but for what source.offsets and source.ends cut off.
-            kafka.bounded_now = true;
-            kafka.start = CONSUMER_OFFSET_EARLIEST;
-        }
-        pipeline->source = consumer_kafka_open(&kafka, error);
+    const struct daemon_pipeline_parts *parts = &pipeline->options.parts;
+    uint32_t lanes = 0;
+    int64_t *offsets;
+    if (pipeline_offsets(pipeline, &offsets, &lanes, error)) {
+        goto out;
     }
+    if (parts->open_source) {
+        pipeline->source = parts->open_source(parts->context, offsets, lanes, error);
+    } else if (pipeline->config->source.kind == DAEMON_SOURCE_FILES) {
+        pipeline_open_files(pipeline, offsets, error);
+    } else {
+        pipeline_open_kafka(pipeline, offsets, lanes, error);
+    }
+out:
+    free(offsets);
     return pipeline->source ? 0 : -1;
 }
 
@@ -191,8 +283,13 @@ static int pipeline_open_ingest(struct daemon_pipeline *pipeline, struct base_er
         .future_ms = pipeline->config->future,
         .read_ahead_ms = PIPELINE_READ_AHEAD_MS,
         .finish = pipeline->options.finish,
-        .last_tick = INT64_MAX,
         .clock = pipeline->clock,
+        .disk = pipeline->disk,
+        .journal = pipeline->journal,
+        .keep_dropped = pipeline->options.durable,
+        .restore =
+            pipeline->record.number ? base_buffer_span(&pipeline->saved_ingest) : (struct base_span){0},
+        .last_tick = pipeline->options.to ? *pipeline->options.to : INT64_MAX,
     };
     for (uint32_t rank = 0; rank < daemon_config_ranks(pipeline->config); rank++) {
         ingest.decoders[rank] = pipeline->decoders[rank];
@@ -235,32 +332,10 @@ static int pipeline_open_trainer(struct daemon_pipeline *pipeline, struct base_e
         return -1;
     }
     pipeline->feed = daemon_feed_new(model.network.batch);
-    return 0;
+    return pipeline->record.number ? daemon_pipeline_restore_model(pipeline, error) : 0;
 }
 
-struct daemon_pipeline *daemon_pipeline_new(const struct daemon_config *config,
-                                            const struct daemon_pipeline_options *options,
-                                            struct base_error *error)
-{
-    struct daemon_pipeline *pipeline = base_alloc_zeroed(1, sizeof *pipeline);
-    pipeline->config = config;
-    pipeline->options = *options;
-    pipeline->state_dir = options->state_dir ? options->state_dir : config->state_dir;
-    pipeline->clock = &base_clock_system;
-    pthread_mutex_init(&pipeline->lock, NULL);
-    pipeline->ingest_state.frontier = CONSUMER_TIME_MIN;
-    if (pipeline_directories(pipeline, error) || pipeline_open_source(pipeline, error) ||
-        pipeline_open_decoders(pipeline, error) || pipeline_open_ingest(pipeline, error) ||
-        pipeline_open_samplefile(pipeline, error) || pipeline_open_trainer(pipeline, error)) {
-        daemon_pipeline_free(pipeline);
-        return NULL;
-    }
-    return pipeline;
-}
-
-// ---- running ----------------------------------------------------------------
-
-static int pipeline_start_outbox(struct daemon_pipeline *pipeline, struct base_error *error)
+static int pipeline_open_outbox(struct daemon_pipeline *pipeline, struct base_error *error)
 {
     if (!pipeline->options.publish) {
         return 0;
@@ -270,20 +345,20 @@ static int pipeline_start_outbox(struct daemon_pipeline *pipeline, struct base_e
     pipeline->descriptor = trainer_descriptor_write(trainer_model_config(pipeline->model),
                                                     daemon_config_columns(pipeline->config));
     publisher.descriptor = pipeline->descriptor;
+    publisher.lineage = pipeline->lineage[0] ? pipeline->lineage : NULL;
     publisher.clock = pipeline->clock;
-    pipeline->outbox = daemon_outbox_new(&publisher, error);
+    publisher.redis.transport = pipeline->options.parts.redis;
+    pipeline->outbox = daemon_outbox_new(&publisher, pipeline->epoch, error);
     return pipeline->outbox ? 0 : -1;
 }
 
-int daemon_pipeline_start(struct daemon_pipeline *pipeline, struct base_error *error)
+static int pipeline_open_learner(struct daemon_pipeline *pipeline, struct base_error *error)
 {
-    if (pipeline_start_outbox(pipeline, error)) {
-        return -1;
-    }
     const struct daemon_learner_config learner = {
         .model = pipeline->model,
         .feed = pipeline->feed,
         .outbox = pipeline->outbox,
+        .cutter = pipeline->cutter,
         .tick_ms = pipeline->config->tick,
         .publish_interval_ms = pipeline->config->publish.interval,
         .state_dir = pipeline->state_dir,
@@ -294,6 +369,74 @@ int daemon_pipeline_start(struct daemon_pipeline *pipeline, struct base_error *e
     if (!pipeline->learner) {
         return -1;
     }
+    struct base_reader saved = {.rest = base_buffer_span(&pipeline->saved_learner)};
+    return pipeline->record.number ? daemon_learner_restore(pipeline->learner, &saved, error) : 0;
+}
+
+static void pipeline_open_cutter(struct daemon_pipeline *pipeline)
+{
+    if (!pipeline->options.durable) {
+        return;
+    }
+    const struct daemon_cutter_config cutter = {
+        .state_dir = pipeline->state_dir,
+        .disk = pipeline->disk,
+        .store = pipeline->store,
+        .record = pipeline->record,
+        .epoch = pipeline->epoch,
+        .era = pipeline->era,
+        .cuts = pipeline->config->cuts,
+        .clock = pipeline->clock,
+    };
+    pipeline->cutter = daemon_cutter_new(&cutter);
+}
+
+struct daemon_pipeline *daemon_pipeline_new(const struct daemon_config *config,
+                                            const struct daemon_pipeline_options *options,
+                                            struct base_error *error)
+{
+    struct daemon_pipeline *pipeline = base_alloc_zeroed(1, sizeof *pipeline);
+    pipeline->config = config;
+    pipeline->options = *options;
+    pipeline->state_dir = options->state_dir ? options->state_dir : config->state_dir;
+    pipeline->clock = options->parts.clock ? options->parts.clock : &base_clock_system;
+    pipeline->disk = options->parts.disk;
+    pthread_mutex_init(&pipeline->lock, NULL);
+    pipeline->ingest_state.frontier = CONSUMER_TIME_MIN;
+    if (pipeline_directories(pipeline, error) || daemon_pipeline_open_state(pipeline, error) ||
+        daemon_pipeline_open_journal(pipeline, error) || pipeline_open_source(pipeline, error) ||
+        daemon_pipeline_open_journal(pipeline, error) || pipeline_open_decoders(pipeline, error) ||
+        pipeline_open_ingest(pipeline, error) || pipeline_open_samplefile(pipeline, error) ||
+        pipeline_open_trainer(pipeline, error) || pipeline_open_outbox(pipeline, error)) {
+        daemon_pipeline_free(pipeline);
+        return NULL;
+    }
+    pipeline_open_cutter(pipeline);
+    if (pipeline_open_learner(pipeline, error)) {
+        daemon_pipeline_free(pipeline);
+        return NULL;
+    }
+    // What was restored is no longer needed.
+    base_buffer_free(&pipeline->saved_ingest);
+    base_buffer_free(&pipeline->saved_learner);
+    return pipeline;
+}
+
+void daemon_pipeline_beginning(const struct daemon_pipeline *pipeline,
+                               struct daemon_pipeline_beginning *beginning)
+{
+    *beginning = pipeline->beginning;
+}
+
+// ---- running ----------------------------------------------------------------
+
+int daemon_pipeline_start(struct daemon_pipeline *pipeline, struct base_error *error)
+{
+    if ((pipeline->outbox && daemon_outbox_start(pipeline->outbox, error)) ||
+        (pipeline->cutter && daemon_cutter_start(pipeline->cutter, error)) ||
+        daemon_learner_start(pipeline->learner, error)) {
+        return -1;
+    }
     int status = pthread_create(&pipeline->thread, NULL, pipeline_thread, pipeline);
     if (status != 0) {
         daemon_feed_close(pipeline->feed);
@@ -301,6 +444,53 @@ int daemon_pipeline_start(struct daemon_pipeline *pipeline, struct base_error *e
     }
     pipeline->started = true;
     return 0;
+}
+
+// ---- on one thread ----------------------------------------------------------
+
+static void pipeline_learn(struct daemon_pipeline *pipeline)
+{
+    pipeline->learner_ended = !daemon_learner_step(pipeline->learner, 0);
+}
+
+static void pipeline_relieve(void *context)
+{
+    struct daemon_pipeline *pipeline = context;
+    for (int i = 0; i < DAEMON_FEED_ITEMS / 2 && !pipeline->learner_ended; i++) {
+        pipeline_learn(pipeline);
+    }
+}
+
+// Ingest's share of a step.
+static void pipeline_step_ingest(struct daemon_pipeline *pipeline)
+{
+    struct base_error error = {0};
+    int status = 0;
+    if (pipeline_goes_on(pipeline)) {
+        status = pipeline_ingest(pipeline, 0, &error);
+    } else if (!pipeline->cutter || daemon_cutter_wait(pipeline->cutter, 0)) {
+        status = pipeline->cutter ? pipeline_cut(pipeline, true, &error) : 0;
+        pipeline->ingest_ended = true;
+    }
+    pipeline->ingest_ended = pipeline->ingest_ended || status;
+    if (pipeline->ingest_ended) {
+        pipeline_end_ingest(pipeline, status ? &error : NULL);
+    }
+}
+
+bool daemon_pipeline_step(struct daemon_pipeline *pipeline)
+{
+    daemon_feed_set_relief(pipeline->feed, pipeline_relieve, pipeline);
+    if (!pipeline->ingest_ended) {
+        pipeline_step_ingest(pipeline);
+        pipeline_show(pipeline, NULL, pipeline->ingest_ended);
+    }
+    if (!pipeline->learner_ended) {
+        pipeline_learn(pipeline);
+    }
+    bool published = pipeline->outbox && daemon_outbox_step(pipeline->outbox);
+    bool cut = pipeline->cutter && daemon_cutter_step(pipeline->cutter);
+    return !pipeline->ingest_ended || !pipeline->learner_ended || published || cut;
 }
 
 void daemon_pipeline_stop(struct daemon_pipeline *pipeline)
@@ -314,6 +504,7 @@ int daemon_pipeline_join(struct daemon_pipeline *pipeline, struct base_error *er
         pthread_join(pipeline->thread, NULL);
         daemon_learner_join(pipeline->learner);
         pipeline->joined = true;
+        pipeline->weights = daemon_pipeline_hash(pipeline);
     }
     struct base_error closing = {0};
     int status = consumer_samplefile_close(pipeline->samplefile, &closing);
@@ -322,11 +513,16 @@ int daemon_pipeline_join(struct daemon_pipeline *pipeline, struct base_error *er
         status = consumer_deadletter_sync(pipeline->deadletter, &closing);
     }
     struct daemon_pipeline_state state;
+    while (pipeline->started && pipeline->cutter &&
+           !daemon_cutter_wait(pipeline->cutter, PIPELINE_CUT_WAIT_MS)) {
+    }
     daemon_pipeline_state(pipeline, &state);
     if (state.learner.error.code != BASE_OK) {
         closing = state.learner.error;
     } else if (state.error.code != BASE_OK) {
         closing = state.error;
+    } else if (state.cutter.failed) {
+        closing = state.cutter.error;
     } else if (state.outbox.failed) {
         closing = state.outbox.error;
     } else if (status == 0) {
@@ -349,6 +545,7 @@ void daemon_pipeline_free(struct daemon_pipeline *pipeline)
     }
     daemon_learner_free(pipeline->learner);
     daemon_outbox_free(pipeline->outbox);
+    daemon_cutter_free(pipeline->cutter);
     trainer_model_free(pipeline->model);
     daemon_feed_free(pipeline->feed);
     consumer_samplefile_close(pipeline->samplefile, &ignored);
@@ -361,6 +558,13 @@ void daemon_pipeline_free(struct daemon_pipeline *pipeline)
     if (pipeline->source) {
         pipeline->source->operations->close(pipeline->source);
     }
+    consumer_journal_free(pipeline->journal);
+    if (!pipeline->options.parts.store) {
+        daemon_store_close(pipeline->store);
+    }
+    base_buffer_free(&pipeline->saved_ingest);
+    base_buffer_free(&pipeline->saved_learner);
+    free(pipeline->cut_offsets);
     free(pipeline->descriptor);
     pthread_mutex_destroy(&pipeline->lock);
     free(pipeline);
@@ -375,11 +579,16 @@ void daemon_pipeline_state(struct daemon_pipeline *pipeline, struct daemon_pipel
     state->error = pipeline->error;
     state->ingest = pipeline->ingest_state;
     pthread_mutex_unlock(&pipeline->lock);
+    state->joined = pipeline->joined;
+    state->weights = pipeline->weights;
     if (pipeline->learner) {
         daemon_learner_state(pipeline->learner, &state->learner);
     }
     if (pipeline->outbox) {
         daemon_outbox_state(pipeline->outbox, &state->outbox);
+    }
+    if (pipeline->cutter) {
+        daemon_cutter_state(pipeline->cutter, &state->cutter);
     }
 }
 

@@ -106,6 +106,30 @@ static void status_publication(json_t *object, const struct daemon_config *confi
                         outbox->error.code == BASE_OK ? json_null() : json_string(outbox->error.text));
 }
 
+static void status_cut(json_t *object, const struct daemon_cutter_state *cutter)
+{
+    if (cutter->done == 0) {
+        json_object_set_new(object, "cut", json_null());
+        return;
+    }
+    json_t *cut = json_object();
+    json_object_set_new(cut, "number", json_integer((json_int_t)cutter->done));
+    json_object_set_new(cut, "tick", status_time(cutter->tick));
+    json_object_set_new(cut, "time_ms", json_integer(cutter->wall_ms));
+    json_object_set_new(cut, "bytes", json_integer((json_int_t)cutter->bytes));
+    json_object_set_new(cut, "seconds", json_real((double)cutter->duration_ns / 1e9));
+    json_object_set_new(cut, "standstill_ms", json_real((double)cutter->standstill_ns / 1e6));
+    json_object_set_new(cut, "standstill_max_ms", json_real((double)cutter->standstill_max_ns / 1e6));
+    json_object_set_new(object, "cut", cut);
+}
+
+static void status_hash(json_t *object, const char *name, uint64_t hash)
+{
+    char text[17];
+    snprintf(text, sizeof text, "%016" PRIx64, hash);
+    json_object_set_new(object, name, json_string(text));
+}
+
 char *daemon_status_text(const struct daemon_config *config, const struct daemon_pipeline_state *before,
                          struct daemon_status_times before_times, const struct daemon_pipeline_state *now,
                          struct daemon_status_times now_times)
@@ -135,6 +159,12 @@ char *daemon_status_text(const struct daemon_config *config, const struct daemon
     json_object_set_new(object, "tasks_total",
                         status_evaluations(config, now->learner.tasks, now->learner.total));
     status_counters(object, config, &now->ingest.counters);
+    status_cut(object, &now->cutter);
+    status_hash(object, "samples_fingerprint", now->learner.fingerprint);
+    json_object_set_new(object, "finals", json_integer((json_int_t)now->learner.finals));
+    if (now->joined) {
+        status_hash(object, "weights", now->weights);
+    }
     char *text = json_dumps(object, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     json_decref(object);
     return text;

@@ -19,10 +19,11 @@ static struct base_sample sample_make(const uint64_t *number, bool trains)
     };
 }
 
-static void feed_expect_minibatch(struct daemon_feed *feed, int64_t tick, uint64_t first, uint32_t count)
+static void feed_expect(struct daemon_feed *feed, enum daemon_item_what what, int64_t tick, uint64_t first,
+                        uint32_t count)
 {
     struct daemon_item *item = daemon_feed_take(feed, 0);
-    cr_assert(item && !item->marker);
+    cr_assert(item && item->what == what);
     cr_assert_eq(item->tick, tick);
     cr_assert_eq(item->minibatch->tick, tick);
     cr_assert_eq(item->minibatch->count, count);
@@ -38,10 +39,15 @@ static void feed_expect_minibatch(struct daemon_feed *feed, int64_t tick, uint64
     daemon_feed_recycle(feed, item);
 }
 
+static void feed_expect_minibatch(struct daemon_feed *feed, int64_t tick, uint64_t first, uint32_t count)
+{
+    feed_expect(feed, DAEMON_ITEM_MINIBATCH, tick, first, count);
+}
+
 static void feed_expect_marker(struct daemon_feed *feed, int64_t tick)
 {
     struct daemon_item *item = daemon_feed_take(feed, 0);
-    cr_assert(item && item->marker);
+    cr_assert(item && item->what == DAEMON_ITEM_MARKER);
     cr_assert_eq(item->tick, tick);
     cr_assert_eq(item->read_wall_ms, 77);
     daemon_feed_recycle(feed, item);
@@ -68,18 +74,57 @@ Test(daemon_feed, cuts_full_minibatches_within_a_tick)
     daemon_feed_free(feed);
 }
 
-Test(daemon_feed, leaves_out_what_no_loss_uses)
+Test(daemon_feed, what_no_loss_uses_follows_for_the_evaluator)
 {
     struct daemon_feed *feed = daemon_feed_new(BATCH);
     struct base_error error = {0};
-    uint64_t numbers[3] = {0, 1, 1};
+    uint64_t numbers[3] = {0, 7, 1};
     struct base_sample samples[3] = {sample_make(&numbers[0], true), sample_make(&numbers[1], false),
                                      sample_make(&numbers[2], true)};
     cr_assert_eq(daemon_feed_tick(feed, -9, samples, 3, 77, &error), 0);
     feed_expect_minibatch(feed, -9, 0, 2);
+    feed_expect(feed, DAEMON_ITEM_FINALS, -9, 7, 1);
     feed_expect_marker(feed, -9);
     cr_assert_eq(daemon_feed_tick(feed, 1, samples + 1, 1, 77, &error), 0);
+    feed_expect(feed, DAEMON_ITEM_FINALS, 1, 7, 1);
     feed_expect_marker(feed, 1);
+    daemon_feed_free(feed);
+}
+
+Test(daemon_feed, a_cut_stands_behind_the_last_marker)
+{
+    struct daemon_feed *feed = daemon_feed_new(BATCH);
+    struct base_error error = {0};
+    struct daemon_cut *cut = (struct daemon_cut *)&error; // any address: the feed does not look at it
+    cr_assert_eq(daemon_feed_tick(feed, 5, NULL, 0, 77, &error), 0);
+    cr_assert_eq(daemon_feed_cut(feed, cut, &error), 0);
+    feed_expect_marker(feed, 5);
+    struct daemon_item *item = daemon_feed_take(feed, 0);
+    cr_assert(item && item->what == DAEMON_ITEM_CUT && item->cut == cut);
+    cr_assert_eq(item->tick, 5);
+    daemon_feed_recycle(feed, item);
+    daemon_feed_abandon(feed);
+    cr_assert_eq(daemon_feed_cut(feed, cut, &error), -1);
+    cr_assert_eq(error.code, BASE_ESTOPPED);
+    daemon_feed_free(feed);
+}
+
+static void relieve(void *context)
+{
+    struct daemon_feed *feed = context;
+    for (int i = 0; i < 3; i++) {
+        daemon_feed_recycle(feed, daemon_feed_take(feed, 0));
+    }
+}
+
+Test(daemon_feed, on_one_thread_a_full_ring_is_relieved)
+{
+    struct daemon_feed *feed = daemon_feed_new(BATCH);
+    struct base_error error = {0};
+    daemon_feed_set_relief(feed, relieve, feed);
+    for (int64_t tick = 0; tick < 3 * DAEMON_FEED_ITEMS; tick++) {
+        cr_assert_eq(daemon_feed_tick(feed, tick, NULL, 0, 77, &error), 0);
+    }
     daemon_feed_free(feed);
 }
 

@@ -71,8 +71,8 @@ static void world_start(struct world *world, const char *socket)
             .garbage_ttl_s = 60,
             .base_ratio = 10,
         };
-        world->outbox = daemon_outbox_new(&publisher, &error);
-        cr_assert(world->outbox, "%s", error.text);
+        world->outbox = daemon_outbox_new(&publisher, 0, &error);
+        cr_assert(world->outbox && daemon_outbox_start(world->outbox, &error) == 0, "%s", error.text);
     }
     const struct daemon_learner_config config = {
         .model = world->model,
@@ -85,7 +85,7 @@ static void world_start(struct world *world, const char *socket)
         .clock = &base_clock_system,
     };
     world->learner = daemon_learner_new(&config, &error);
-    cr_assert(world->learner, "%s", error.text);
+    cr_assert(world->learner && daemon_learner_start(world->learner, &error) == 0, "%s", error.text);
 }
 
 // Closes the feed and waits for the thread.
