@@ -14,7 +14,7 @@
 
 enum {
     JOURNEY_CHUNK = 256, // entries of a chunk
-    JOURNEY_AHEAD = 16,  // records between the look at an index slot and its use, in a rebuild
+    JOURNEY_AHEAD = 8,   // records between the look at an index slot and its use, in a rebuild
 };
 
 // `kind` and the sizes are the format of CONSUMER_SEGMENTS_VERSION.
@@ -608,8 +608,8 @@ struct consumer_journey *consumer_journey_restore(const struct consumer_journey_
                        config->name);
         goto fail;
     }
-    journey->segments = consumer_segments_restore(&segments, &rest, &visitor, error);
-    if (!journey->segments) {
+    journey->segments = consumer_segments_restore(&segments, &rest, error);
+    if (!journey->segments || consumer_segments_scan(journey->segments, &visitor, error) != 0) {
         goto fail;
     }
     while (scan.indexed < journey->end) {

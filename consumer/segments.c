@@ -639,8 +639,8 @@ out:
 }
 
 // Verifies the records of a segment and shows them.
-static int segments_scan(struct consumer_segments *segments, const struct segments_segment *segment,
-                         const struct consumer_segments_visitor *visitor, struct base_error *error)
+static int segments_scan_one(struct consumer_segments *segments, const struct segments_segment *segment,
+                             const struct consumer_segments_visitor *visitor, struct base_error *error)
 {
     (void)madvise(segment->map, segment->used, MADV_SEQUENTIAL);
     uint64_t offset = sizeof(struct segments_header);
@@ -722,26 +722,32 @@ static int segments_read_state(struct consumer_segments *segments, struct base_r
 }
 
 struct consumer_segments *consumer_segments_restore(const struct consumer_segments_config *config,
-                                                    struct base_reader *state,
-                                                    const struct consumer_segments_visitor *visitor,
-                                                    struct base_error *error)
+                                                    struct base_reader *state, struct base_error *error)
 {
     struct consumer_segments *segments = segments_make(config);
     struct base_reader rest = *state;
     int failed = segments_read_state(segments, &rest, error);
     for (size_t i = 0; i < segments->count && !failed; i++) {
-        bool last = i + 1 == segments->count;
-        failed = segments_reopen(segments, &segments->list[i], last, error) != 0 ||
-                 segments_scan(segments, &segments->list[i], visitor, error) != 0;
+        failed = segments_reopen(segments, &segments->list[i], i + 1 == segments->count, error);
+    }
+    if (failed) {
+        consumer_segments_free(segments);
+        return NULL;
     }
     if (segments->count) {
         segments->flushed = segments->list[segments->count - 1].used;
     }
-    if (failed || segments_trim(segments, error) != 0 || segments_remove_others(segments, error) != 0) {
-        consumer_segments_free(segments);
-        return NULL;
-    }
-    base_failpoint("segments.trimmed");
     *state = rest;
     return segments;
+}
+
+int consumer_segments_scan(struct consumer_segments *segments,
+                           const struct consumer_segments_visitor *visitor, struct base_error *error)
+{
+    for (size_t i = 0; i < segments->count; i++) {
+        if (segments_scan_one(segments, &segments->list[i], visitor, error) != 0) {
+            return -1;
+        }
+    }
+    return segments_trim(segments, error) != 0 || segments_remove_others(segments, error) != 0 ? -1 : 0;
 }

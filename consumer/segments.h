@@ -86,7 +86,13 @@ int consumer_segments_save(struct consumer_segments *segments, uint64_t cut, str
 // The cut is durable, as of its save: what was dropped before the save of an earlier one is unlinked.
 void consumer_segments_cut_done(struct consumer_segments *segments, uint64_t cut);
 
-// Is told of a log that is being restored, in its order; false: that cannot be, the log is corrupt.
+// The log as it was saved, its segments' headers verified; takes its state off `state`. Nothing is changed
+// yet, and nothing may be appended before consumer_segments_scan. Errors: BASE_EIO, BASE_EFORMAT (the state;
+// or a file, naming it and the offset).
+struct consumer_segments *consumer_segments_restore(const struct consumer_segments_config *config,
+                                                    struct base_reader *state, struct base_error *error);
+
+// Is told of a log that was restored, in its order; false: that cannot be, the log is corrupt.
 struct consumer_segments_visitor {
     // A record, its checksum verified; it stays where it is until its segment is released.
     bool (*record)(void *context, const void *record, size_t size, uint64_t position);
@@ -96,14 +102,12 @@ struct consumer_segments_visitor {
     void *context;
 };
 
-// The log as it was saved; takes its state off `state`. Every record is verified and shown to `visitor`. Then
-// the last segment is zeroed beyond its saved length, and every other segment of that name is removed: until
-// then nothing is changed. A directory whose files are hard links of another's needs a copy of the last
-// segment. Errors: BASE_EIO, BASE_EFORMAT (the state; or a file, naming it and the offset).
-struct consumer_segments *consumer_segments_restore(const struct consumer_segments_config *config,
-                                                    struct base_reader *state,
-                                                    const struct consumer_segments_visitor *visitor,
-                                                    struct base_error *error);
+// Verifies every record of a restored log and shows it to `visitor`. Then the last segment is zeroed beyond
+// its saved length, and every file of the log's name that is none of its segments is removed. Where the files
+// are hard links of another directory's, the last segment must be a copy. Errors: as
+// consumer_segments_restore; the log can then only be freed.
+int consumer_segments_scan(struct consumer_segments *segments,
+                           const struct consumer_segments_visitor *visitor, struct base_error *error);
 
 uint64_t consumer_segments_disk_bytes(const struct consumer_segments *segments); // files not yet unlinked
 

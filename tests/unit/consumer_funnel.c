@@ -53,6 +53,17 @@ Test(funnel, compiles_stages_and_negatives)
     cr_assert_eq(funnel.negatives[4], 0x8);
 }
 
+// What its parent asks of an action, a restart learns from the action's own record.
+Test(funnel, a_stage_is_held_as_long_as_its_parent_asks_for_it)
+{
+    struct base_error error;
+    config.action[1].window = 60;
+    cr_assert_eq(consumer_funnel_compile(&config, &funnel, &error), 0, "%s", error.text);
+    cr_assert_eq(funnel.stage[0].retention, 60);
+    cr_assert_eq(funnel.stage[1].retention, 60, "longer than its own actions need it");
+    cr_assert_eq(funnel.stage[2].retention, 40);
+}
+
 Test(funnel, refuses_windows_that_cannot_be)
 {
     config.action[2].wait = 31;

@@ -14,10 +14,9 @@ static char directory[SUPPORT_DIRECTORY_MAX];
 static struct base_error error;
 static struct consumer_journey *journey;
 
-static void begin(void)
+static struct consumer_journey_config config(void)
 {
-    support_directory_make(directory);
-    struct consumer_journey_config config = {
+    return (struct consumer_journey_config){
         .directory = directory,
         .name = "s.journey",
         .segment_bytes = 1024,
@@ -25,7 +24,13 @@ static void begin(void)
         .by_id = true,
         .by_touch = true,
     };
-    journey = consumer_journey_new(&config, &error);
+}
+
+static void begin(void)
+{
+    support_directory_make(directory);
+    struct consumer_journey_config fresh = config();
+    journey = consumer_journey_new(&fresh, &error);
     cr_assert(journey, "%s", error.text);
 }
 
@@ -190,4 +195,85 @@ Test(journey, corruption_is_an_error_of_every_reader)
     struct consumer_journey_record again = {.entry = 2, .impression_id = span("victim")};
     uint64_t hash = base_hash_bytes(span("victim"), 0);
     cr_assert_eq(consumer_journey_append(journey, &again, hash, &number, &error), -1);
+}
+
+// A log in its steady state, with keys that come again, marks, and segments of marks alone, is rebuilt: it
+// finds and knows the same.
+Test(journey, a_restored_log_finds_the_same)
+{
+    enum { RECORDS = 3000, KEYS = 130, SCATTER = 37 };
+    struct base_buffer state = {0};
+    struct base_sync *sync = base_sync_new(NULL);
+    char key[16];
+    for (int64_t entry = 0; entry < RECORDS; entry++) {
+        snprintf(key, sizeof key, "%lld", (long long)(entry * SCATTER % KEYS));
+        uint64_t number = append(entry, key, entry % 5 ? key : NULL);
+        for (uint32_t rank = 1; rank < 8 && entry % 50 > 30; rank++) {
+            cr_assert_eq(consumer_journey_mark(journey, number - rank, rank, entry, entry, &error), 0);
+        }
+        while (consumer_journey_drop_time(journey) <= entry) {
+            consumer_journey_drop(journey);
+        }
+        consumer_journey_release(journey);
+    }
+    cr_assert_eq(consumer_journey_save(journey, 1, &state, sync, &error), 0, "%s", error.text);
+    struct consumer_journey *saved = journey;
+    struct base_reader reader = {base_buffer_span(&state), false};
+    struct consumer_journey_config again = config();
+    journey = consumer_journey_restore(&again, &reader, NULL, 0, RECORDS - 1, &error);
+    cr_assert(journey, "%s", error.text);
+    cr_assert_eq(reader.rest.size, 0);
+    cr_assert_eq(consumer_journey_begin(journey), consumer_journey_begin(saved));
+    cr_assert_eq(consumer_journey_end(journey), RECORDS);
+    cr_assert_eq(consumer_journey_drop_time(journey), consumer_journey_drop_time(saved));
+    for (uint64_t number = consumer_journey_begin(journey); number < RECORDS; number++) {
+        for (uint32_t rank = 1; rank < 8; rank++) {
+            cr_assert_eq(consumer_journey_joined(journey, number, rank),
+                         consumer_journey_joined(saved, number, rank));
+        }
+    }
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(key, sizeof key, "%d", i);
+        uint64_t by_id = find(key), by_touch = find_touch(key);
+        struct consumer_journey *restored = journey;
+        journey = saved;
+        cr_assert_eq(by_id, find(key));
+        cr_assert_eq(by_touch, find_touch(key));
+        journey = restored;
+    }
+    consumer_journey_free(saved);
+    base_sync_free(sync);
+    base_buffer_free(&state);
+}
+
+// A child's record names its parent's: joined if it is held, corrupt if it never was.
+Test(journey, a_childs_log_says_what_is_joined)
+{
+    struct base_buffer state = {0};
+    struct base_sync *sync = base_sync_new(NULL);
+    for (int64_t entry = 0; entry < 9; entry++) {
+        append(entry, "id", NULL);
+    }
+    uint64_t number;
+    struct consumer_journey_config child_config = config();
+    child_config.name = "c.journey";
+    struct consumer_journey *child = consumer_journey_new(&child_config, &error);
+    struct consumer_journey_record record = {.entry = 8, .parent = 8, .impression_id = span("id")};
+    cr_assert_eq(consumer_journey_append(child, &record, base_hash_bytes(span("id"), 0), &number, &error), 0);
+    cr_assert_eq(consumer_journey_save(child, 1, &state, sync, &error), 0);
+    consumer_journey_free(child);
+
+    struct base_reader reader = {base_buffer_span(&state), false};
+    child = consumer_journey_restore(&child_config, &reader, journey, 3, 8, &error);
+    cr_assert(child, "%s", error.text);
+    cr_assert(consumer_journey_joined(journey, 8, 3) && !consumer_journey_joined(journey, 7, 3));
+    consumer_journey_free(child);
+
+    reader = (struct base_reader){base_buffer_span(&state), false};
+    cr_assert_null(consumer_journey_restore(&child_config, &reader, journey, 3, 8, &error), "joined twice");
+    cr_assert_eq(error.code, BASE_EFORMAT);
+    cr_assert_null(consumer_journey_restore(&child_config, &reader, NULL, 0, 7, &error), "entered at 8");
+    cr_assert_eq(error.code, BASE_EFORMAT);
+    base_sync_free(sync);
+    base_buffer_free(&state);
 }
