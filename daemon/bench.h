@@ -16,6 +16,8 @@ int daemon_bench_network(FILE *out);
 // The whole training step of the reference model over a table of 24 M rows (3 GB); its limit is the one
 // below.
 int daemon_bench_train(FILE *out);
+// The trainer's half of a cut over 10 M rows: how long it stands still, what copying and restoring cost.
+int daemon_bench_cut(FILE *out);
 // Files of three topics decoded and joined on one thread, against decoding alone; with 1 and with 4 lanes.
 int daemon_bench_consumer(FILE *out);
 // The content of three topics of an embedded broker (or of the one that FRESHET_BENCH_KAFKA names) through

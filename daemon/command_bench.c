@@ -27,6 +27,7 @@ static const struct {
     {"gemm", daemon_bench_gemm, "SGEMM limit of one core at 256 x 384 x 1536"},
     {"network", daemon_bench_network, "the dense half of a training step"},
     {"train", daemon_bench_train, "a whole training step of the reference model"},
+    {"cut", daemon_bench_cut, "a cut of 10 M rows while the model trains, and its restoring"},
     {"decode", daemon_bench_decode, "Avro records into events"},
     {"join", daemon_bench_join, "three topics joined into samples"},
     {"consumer", daemon_bench_consumer, "three topics decoded and joined: files to samples"},
