@@ -18,15 +18,11 @@ int64_t consumer_ingest_floor_divide(int64_t time, int64_t length)
 
 int consumer_ingest_sync_decisions(struct consumer_ingest *ingest, struct base_error *error)
 {
-    struct consumer_journal *journal = ingest->config.journal;
-    if (!journal || (!ingest->letters && !consumer_journal_dirty(journal))) {
-        return 0;
-    }
     if (ingest->letters && consumer_deadletter_sync(ingest->config.deadletter, error)) {
         return -1;
     }
     ingest->letters = false;
-    return consumer_journal_sync(journal, error);
+    return ingest->config.journal ? consumer_journal_sync(ingest->config.journal, error) : 0;
 }
 
 // ---- life -------------------------------------------------------------------
@@ -175,7 +171,8 @@ static int ingest_run_tick(struct consumer_ingest *ingest, int64_t tick, int64_t
     if (ingest->lanes > 1) {
         qsort(ingest->samples, ingest->sample_count, sizeof *ingest->samples, sample_compare);
     }
-    if (consumer_ingest_sync_decisions(ingest, error)) {
+    if (ingest->config.journal && consumer_journal_dirty(ingest->config.journal) &&
+        consumer_ingest_sync_decisions(ingest, error)) {
         return -1;
     }
     ingest->frontier = end; // before the sink is called, which may save
@@ -207,11 +204,12 @@ int64_t consumer_ingest_next_time(const struct consumer_ingest *ingest)
 static void ingest_settle(struct consumer_ingest *ingest, int64_t watermark)
 {
     int64_t length = ingest->config.tick_ms, last = ingest->config.last_tick;
+    int64_t tick = consumer_ingest_floor_divide(watermark, length);
     int64_t frontier = watermark;
     if (watermark != CONSUMER_TIME_MIN && watermark != CONSUMER_TIME_MAX) {
-        frontier = consumer_ingest_floor_divide(watermark, length) * length - 1;
+        frontier = tick * length - 1;
     }
-    if (last != INT64_MAX && frontier >= last * length + (length - 1)) {
+    if (watermark != CONSUMER_TIME_MIN && tick > last) {
         frontier = last * length + (length - 1);
         ingest->complete = true;
     }

@@ -21,6 +21,9 @@ static int partition_judge(struct consumer_ingest *ingest, struct ingest_partiti
     }
     partition->idle =
         position.fresh_ns - partition->quiet_since_ns >= ingest->config.idle_timeout_ms * 1000000;
+    if (partition->idle && !partition->expected) {
+        consumer_ingest_obey(ingest, partition, position.next);
+    }
     return partition->idle && (partition->expected || partition->obeying)
                ? consumer_ingest_log_changed(ingest, partition, error)
                : 0;

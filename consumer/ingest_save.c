@@ -11,6 +11,7 @@
 
 #define SAVE_MAGIC "FRSHINGS"
 #define SAVE_WHAT "ingest's saved state"
+#define SAVE_TIME_MAX (4 * CONSUMER_TIME_BOUND) // of a watermark
 enum { SAVE_VERSION = 1 };
 
 struct save_head {
@@ -246,6 +247,11 @@ static int partition_restore(const struct consumer_ingest *ingest, struct ingest
             "topic %s, partition %u: the source begins at offset %lld, the saved state at %lld",
             ingest->config.topics[partition->rank], partition->lane, (long long)partition->offset,
             (long long)partition_begin(saved));
+    }
+    if (saved->offset < 0 || (saved->watermark > SAVE_TIME_MAX && saved->watermark != CONSUMER_TIME_MAX)) {
+        return base_error_set(error, BASE_EFORMAT,
+                              SAVE_WHAT ": topic %s, partition %u: numbers that cannot be",
+                              ingest->config.topics[partition->rank], partition->lane);
     }
     partition->offset = saved->offset;
     partition->watermark = saved->watermark;

@@ -21,7 +21,7 @@ enum {
     CONSUMER_JOURNAL_FILE_BYTES = 4 << 20,  // of a file, unless configured
     CONSUMER_JOURNAL_BUFFER = 1 << 20,      // unwritten bytes from which a sync is due
     CONSUMER_JOURNAL_NOTE_MAX = 1 << 18,    // bytes of a note's text
-    CONSUMER_JOURNAL_SKIPS_MAX = 10000,     // of one journal
+    CONSUMER_JOURNAL_SKIPS_MAX = 1000,      // of one journal
     CONSUMER_JOURNAL_ENTRIES_MAX = 1 << 26, // to be obeyed
 };
 

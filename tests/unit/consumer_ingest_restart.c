@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "base/hash.h"
 #include "consumer/files.h"
 #include "consumer/journal.h"
 #include "consumer_ingest_world.h"
@@ -769,6 +770,31 @@ Test(consumer_ingest_restart, damaged_states)
         cr_assert_null(consumer_ingest_new(&life.world.config, &error));
         cr_assert_eq(error.code, BASE_EFORMAT);
         life.world.config.restore = base_buffer_span(&life.state);
+    }
+    life_end(&life);
+}
+
+// Numbers that a writer of ours does not write, under a checksum that fits.
+Test(consumer_ingest_restart, states_that_cannot_be)
+{
+    enum { RANKS_AT = 20 + 8, OFFSET_AT = 20 + 16 + 12 * 8, WATERMARK_AT = OFFSET_AT + 8 };
+    static const struct {
+        size_t at;
+        uint8_t high; // the highest byte of the number there
+    } cases[] = {{RANKS_AT + 3, 1}, {OFFSET_AT + 7, 0x80}, {WATERMARK_AT + 7, 0x70}};
+    struct life life;
+    two(&life);
+    life_open_journal(&life);
+    life_seek(&life);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct base_buffer forged = {0};
+        base_buffer_append(&forged, life.state.data, life.state.size - 8);
+        forged.data[cases[i].at] = cases[i].high;
+        base_buffer_u64(&forged, base_hash_bytes(base_buffer_span(&forged), 0));
+        life.world.config.restore = base_buffer_span(&forged);
+        cr_assert_null(consumer_ingest_new(&life.world.config, &life.world.error));
+        cr_assert_eq(life.world.error.code, BASE_EFORMAT, "%zu: %s", i, life.world.error.text);
+        base_buffer_free(&forged);
     }
     life_end(&life);
 }

@@ -121,7 +121,8 @@ static int story_tick(void *context, int64_t tick, const struct base_sample *sam
         const struct handed *before = &story->handed[story->cursor];
         size_t size = handed.end - handed.begin;
         cr_assert(before->tick == tick && before->end - before->begin == size &&
-                      memcmp(story->text.data + before->begin, story->text.data + handed.begin, size) == 0,
+                      (size == 0 ||
+                       memcmp(story->text.data + before->begin, story->text.data + handed.begin, size) == 0),
                   "stream %" PRIu64 ": tick %lld was handed over as %lld\n%.*s---\n%.*s", story->seed,
                   (long long)tick, (long long)before->tick, (int)(before->end - before->begin),
                   (const char *)story->text.data + before->begin, (int)size,
