@@ -197,7 +197,7 @@ static int pipeline_offsets(struct daemon_pipeline *pipeline, int64_t **offsets,
                                    daemon_config_ranks(pipeline->config), lanes, *offsets, error);
 }
 
-static void pipeline_open_files(struct daemon_pipeline *pipeline, const int64_t *offsets,
+static void pipeline_open_files(struct daemon_pipeline *pipeline, const int64_t *offsets, uint32_t lanes,
                                 struct base_error *error)
 {
     struct consumer_files_config files;
@@ -206,6 +206,7 @@ static void pipeline_open_files(struct daemon_pipeline *pipeline, const int64_t 
         files.fetch = pipeline->options.fetch;
     }
     files.offsets = offsets;
+    files.offset_lanes = lanes;
     pipeline->source = consumer_files_open(&files, error);
 }
 
@@ -237,7 +238,7 @@ static int pipeline_open_source(struct daemon_pipeline *pipeline, struct base_er
     if (parts->open_source) {
         pipeline->source = parts->open_source(parts->context, offsets, lanes, error);
     } else if (pipeline->config->source.kind == DAEMON_SOURCE_FILES) {
-        pipeline_open_files(pipeline, offsets, error);
+        pipeline_open_files(pipeline, offsets, lanes, error);
     } else {
         pipeline_open_kafka(pipeline, offsets, lanes, error);
     }

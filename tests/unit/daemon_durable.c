@@ -1,0 +1,288 @@
+// Tests of the durable pipeline: stopped or killed anywhere, it goes on from the last cut and comes to the
+// same weights; what a failing database, other settings and other arithmetic do. Mostly on one thread, with a
+// clock of the test's own and a database in memory; once with threads and RocksDB.
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/random.h"
+#include "daemon/pipeline.h"
+#include "daemon_pipeline_world.h"
+
+enum { IMPRESSIONS = 12000, STEP_MS = 20, STEPS_MAX = 100000 };
+
+struct machine {
+    int64_t now_ms;
+    struct base_clock clock;
+    struct daemon_store *store;
+    struct daemon_pipeline_options options;
+};
+
+static int64_t machine_monotonic_ns(void *context)
+{
+    return ((struct machine *)context)->now_ms * 1000000;
+}
+
+static int64_t machine_wall_ms(void *context)
+{
+    return ((struct machine *)context)->now_ms;
+}
+
+static void machine_open(struct machine *machine)
+{
+    *machine = (struct machine){.now_ms = 1000};
+    machine->clock = (struct base_clock){machine_monotonic_ns, machine_wall_ms, machine};
+    machine->store = daemon_store_memory_new();
+    machine->options = (struct daemon_pipeline_options){
+        .durable = true,
+        .bounded = true,
+        .finish = true,
+        .fetch = 64,
+        .parts = {.store = machine->store, .clock = &machine->clock},
+    };
+}
+
+static struct daemon_pipeline *machine_start(struct machine *machine, const struct world *world)
+{
+    struct base_error error = {0};
+    struct daemon_pipeline *pipeline = daemon_pipeline_new(world->config, &machine->options, &error);
+    cr_assert(pipeline, "%s", error.text);
+    return pipeline;
+}
+
+// Up to `steps` steps. True: it has ended.
+static bool machine_step(struct machine *machine, struct daemon_pipeline *pipeline, int steps)
+{
+    for (int i = 0; i < steps; i++) {
+        machine->now_ms += STEP_MS;
+        if (!daemon_pipeline_step(pipeline)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void machine_finish(struct machine *machine, struct daemon_pipeline *pipeline,
+                           struct daemon_pipeline_state *state)
+{
+    struct base_error error = {0};
+    cr_assert(machine_step(machine, pipeline, STEPS_MAX));
+    cr_assert_eq(daemon_pipeline_join(pipeline, &error), 0, "%s", error.text);
+    daemon_pipeline_state(pipeline, state);
+}
+
+// What an undisturbed replay comes to.
+static uint64_t world_weights(const struct world *world, struct daemon_pipeline_state *state)
+{
+    char directory[WORLD_PATH];
+    snprintf(directory, sizeof directory, "%s/replay", world->directory);
+    const struct daemon_pipeline_options options = {.bounded = true, .finish = true, .state_dir = directory};
+    struct base_error error = {0};
+    struct daemon_pipeline *pipeline = daemon_pipeline_new(world->config, &options, &error);
+    cr_assert(pipeline && daemon_pipeline_start(pipeline, &error) == 0, "%s", error.text);
+    cr_assert_eq(daemon_pipeline_join(pipeline, &error), 0, "%s", error.text);
+    daemon_pipeline_state(pipeline, state);
+    uint64_t hash = daemon_pipeline_hash(pipeline);
+    daemon_pipeline_free(pipeline);
+    return hash;
+}
+
+Test(daemon_durable, killed_anywhere_it_comes_to_the_same_weights)
+{
+    struct world world = {.dead = 5};
+    world_open(&world, IMPRESSIONS, "/nowhere/redis.sock");
+    struct daemon_pipeline_state expected, state;
+    uint64_t hash = world_weights(&world, &expected);
+    world.config->cuts.interval = STEP_MS;
+    world.config->cuts.share = 1;
+    struct machine machine;
+    machine_open(&machine);
+    uint64_t went_on = 0, lives = 1;
+    for (uint64_t draw = 0;; draw++) {
+        struct daemon_pipeline *pipeline = machine_start(&machine, &world);
+        struct daemon_pipeline_beginning beginning;
+        daemon_pipeline_beginning(pipeline, &beginning);
+        went_on += beginning.cut > 0;
+        if (lives > 40 || machine_step(&machine, pipeline, 1 + (int)(base_random_bits(77, draw) % 30))) {
+            machine_finish(&machine, pipeline, &state);
+            cr_assert_eq(daemon_pipeline_hash(pipeline), hash);
+            daemon_pipeline_free(pipeline);
+            break;
+        }
+        daemon_pipeline_free(pipeline); // whatever it had in memory is gone
+        lives++;
+    }
+    cr_assert(lives > 5 && went_on > 3, "%llu lives, %llu from a cut", (unsigned long long)lives,
+              (unsigned long long)went_on);
+    cr_assert_eq(state.learner.samples, expected.learner.samples);
+    cr_assert_eq(state.learner.fingerprint, expected.learner.fingerprint);
+    cr_assert_eq(state.learner.finals, expected.learner.finals);
+    cr_assert_gt(state.learner.finals, 0);
+    for (int kind = 0; kind < BASE_KINDS; kind++) {
+        cr_assert_eq(state.ingest.counters.samples[kind], expected.ingest.counters.samples[kind]);
+    }
+    daemon_store_close(machine.store);
+    world_close(&world);
+}
+
+Test(daemon_durable, cuts_come_after_their_interval)
+{
+    struct world world = {0};
+    world_open(&world, IMPRESSIONS, "/nowhere/redis.sock");
+    world.config->cuts.interval = 10 * STEP_MS;
+    world.config->cuts.share = 1;
+    struct machine machine;
+    machine_open(&machine);
+    struct daemon_pipeline *pipeline = machine_start(&machine, &world);
+    struct daemon_pipeline_state state;
+    cr_assert(!machine_step(&machine, pipeline, 9));
+    daemon_pipeline_state(pipeline, &state);
+    cr_assert_eq(state.cutter.cuts, 0);
+    cr_assert(!machine_step(&machine, pipeline, 50));
+    daemon_pipeline_state(pipeline, &state);
+    cr_assert(state.cutter.cuts >= 1 && state.cutter.cuts <= 20, "%llu",
+              (unsigned long long)state.cutter.cuts);
+    cr_assert_eq(state.cutter.done, state.cutter.cuts);
+    cr_assert_gt(state.cutter.bytes, 0);
+    daemon_pipeline_free(pipeline);
+    daemon_store_close(machine.store);
+    world_close(&world);
+}
+
+static int refuse(void *context, struct base_error *error)
+{
+    (void)context;
+    return base_error_set(error, BASE_EIO, "the disk of the test is full");
+}
+
+Test(daemon_durable, a_cut_that_cannot_be_written_ends_the_process)
+{
+    struct world world = {0};
+    world_open(&world, IMPRESSIONS, "/nowhere/redis.sock");
+    world.config->cuts.interval = STEP_MS;
+    struct machine machine;
+    machine_open(&machine);
+    daemon_store_memory_fail(machine.store, refuse, NULL);
+    struct daemon_pipeline *pipeline = machine_start(&machine, &world);
+    struct base_error error = {0};
+    cr_assert(machine_step(&machine, pipeline, STEPS_MAX));
+    cr_assert_eq(daemon_pipeline_join(pipeline, &error), -1);
+    cr_assert_eq(error.code, BASE_EIO);
+    cr_assert(error.fatal && strstr(error.text, "the disk of the test is full"), "%s", error.text);
+    daemon_pipeline_free(pipeline);
+
+    // Nothing of it was made: the next process begins afresh.
+    daemon_store_memory_fail(machine.store, NULL, NULL);
+    pipeline = machine_start(&machine, &world);
+    struct daemon_pipeline_beginning beginning;
+    daemon_pipeline_beginning(pipeline, &beginning);
+    cr_assert_eq(beginning.cut, 0);
+    daemon_pipeline_free(pipeline);
+    daemon_store_close(machine.store);
+    world_close(&world);
+}
+
+// Runs until some cuts are made.
+static void machine_make_cuts(struct machine *machine, struct world *world)
+{
+    world->config->cuts.interval = STEP_MS;
+    world->config->cuts.share = 1;
+    struct daemon_pipeline *pipeline = machine_start(machine, world);
+    cr_assert(!machine_step(machine, pipeline, 25));
+    struct daemon_pipeline_state state;
+    daemon_pipeline_state(pipeline, &state);
+    cr_assert_gt(state.cutter.cuts, 0);
+    daemon_pipeline_free(pipeline);
+}
+
+Test(daemon_durable, other_settings_and_other_arithmetic_are_told)
+{
+    struct world world = {0};
+    world_open(&world, IMPRESSIONS, "/nowhere/redis.sock");
+    struct machine machine;
+    machine_open(&machine);
+    machine_make_cuts(&machine, &world);
+    struct base_error error = {0};
+    struct daemon_cut_record record;
+    cr_assert_eq(daemon_cuts_get(machine.store, &record, &error), 0, "%s", error.text);
+    snprintf(record.era, sizeof record.era, "an abacus");
+    struct daemon_store_batch *batch = daemon_store_batch_new();
+    daemon_cuts_put(batch, &record);
+    cr_assert_eq(daemon_store_write(machine.store, batch, &error), 0);
+    daemon_store_batch_free(batch);
+
+    world.config->hash++;
+    struct daemon_pipeline *pipeline = machine_start(&machine, &world);
+    struct daemon_pipeline_beginning beginning;
+    daemon_pipeline_beginning(pipeline, &beginning);
+    cr_assert(beginning.cut > 0 && beginning.new_era && beginning.new_config);
+    daemon_pipeline_free(pipeline);
+
+    // A replay that is to come to the same weights refuses other settings.
+    struct daemon_pipeline_options options = machine.options;
+    options.durable = false;
+    options.restore = true;
+    cr_assert_null(daemon_pipeline_new(world.config, &options, &error));
+    cr_assert_eq(error.code, BASE_ECONFLICT);
+    cr_assert(strstr(error.text, "other settings"), "%s", error.text);
+    daemon_store_close(machine.store);
+    world_close(&world);
+}
+
+Test(daemon_durable, an_older_database_is_refused)
+{
+    struct world world = {0};
+    world_open(&world, IMPRESSIONS, "/nowhere/redis.sock");
+    struct machine machine;
+    machine_open(&machine);
+    machine_make_cuts(&machine, &world);
+    struct daemon_store *old = daemon_store_memory_clone(machine.store), *present = machine.store;
+    machine_make_cuts(&machine, &world);
+    machine.options.parts.store = old;
+    struct base_error error = {0};
+    cr_assert_null(daemon_pipeline_new(world.config, &machine.options, &error));
+    cr_assert(error.code == BASE_ECONFLICT && error.fatal, "%s", error.text);
+    daemon_store_close(old);
+    daemon_store_close(present);
+    world_close(&world);
+}
+
+Test(daemon_durable, with_threads_and_a_database_a_stop_loses_nothing)
+{
+    struct world world = {0};
+    world_open(&world, 3 * IMPRESSIONS, "/nowhere/redis.sock");
+    struct daemon_pipeline_state expected, state;
+    uint64_t hash = world_weights(&world, &expected);
+    world.config->cuts.interval = 100;
+    world.config->cuts.share = 1;
+    world.config->cuts.keep_interval = 0;
+    const struct daemon_pipeline_options options = {
+        .durable = true, .bounded = true, .finish = true, .fetch = 64};
+    struct daemon_pipeline_beginning beginning;
+    struct base_error error = {0};
+    uint64_t weights = 0;
+    for (int life = 0; life < 6 || !expected.joined; life++) {
+        struct daemon_pipeline *pipeline = daemon_pipeline_new(world.config, &options, &error);
+        cr_assert(pipeline && daemon_pipeline_start(pipeline, &error) == 0, "%s", error.text);
+        daemon_pipeline_beginning(pipeline, &beginning);
+        cr_assert(life == 0 || beginning.cut > 0);
+        if (life < 5) {
+            nanosleep(&(struct timespec){0, 60000000}, NULL);
+            daemon_pipeline_stop(pipeline);
+        }
+        cr_assert_eq(daemon_pipeline_join(pipeline, &error), 0, "%s", error.text);
+        daemon_pipeline_state(pipeline, &state);
+        weights = state.weights;
+        daemon_pipeline_free(pipeline);
+    }
+    cr_assert_eq(weights, hash);
+    cr_assert_eq(state.learner.samples, expected.learner.samples);
+    cr_assert_eq(state.learner.fingerprint, expected.learner.fingerprint);
+    struct daemon_cuts_kept *kept;
+    size_t count;
+    cr_assert_eq(daemon_cuts_list(world.config->state_dir, &kept, &count, &error), 0, "%s", error.text);
+    cr_assert(count > 0 && count <= world.config->cuts.keep + world.config->cuts.keep_hours);
+    free(kept);
+    world_close(&world);
+}
