@@ -181,8 +181,8 @@ static int partition_decode(struct consumer_ingest *ingest, const struct consume
     return result ? -1 : 1;
 }
 
-// Of what identifies a message in its place; a null key or value is not an empty one. Not seeded: of long values
-// a seed makes XXH3 slower.
+// Of what identifies a message in its place; a null key or value is not an empty one. Not seeded: of long
+// values a seed makes XXH3 slower.
 static uint64_t message_hash(const struct consumer_message *message)
 {
     uint64_t parts[] = {(uint64_t)message->timestamp,
