@@ -103,8 +103,9 @@ int consumer_lane_run(struct consumer_lane *lane, int64_t until, consumer_sample
 
 // Saves the lane as it is after a run up to the frontier: appends one section to `state`, and adds the files
 // and directories to `sync` that must be durable before that state is used. Events that were pushed and not
-// yet handled are no part of it: they are read again. `cut` is 1 or more and rises from save to save; it is
-// not looked into. Errors: BASE_EIO, with `state` untouched; the lane goes on.
+// yet handled are no part of it: they are read again. `cut` is 1 or more and rises from save to save, failed
+// ones included; after a restore it may begin anywhere. Errors: BASE_EIO, with `state` untouched; the lane
+// goes on.
 int consumer_lane_save(struct consumer_lane *lane, uint64_t cut, struct base_buffer *state,
                        struct base_sync *sync, struct base_error *error);
 // The cut, and everything in its `sync`, is durable: unlinks the files that were dropped before an earlier

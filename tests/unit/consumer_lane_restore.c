@@ -325,10 +325,11 @@ Test(lane_restore, what_is_durable_is_not_synced_again)
     cr_assert_eq(feed(0, EVENTS), 0, "%s", error.text);
     save(1);
     unsigned all = disk.calls[SUPPORT_DISK_SYNC];
-    cr_assert_eq(disk.calls[SUPPORT_DISK_SYNC_DIRECTORY], 1);
+    unsigned names = disk.calls[SUPPORT_DISK_SYNC_DIRECTORY];
+    cr_assert_geq(names, 1);
     save(2); // the first is not known to be done: everything once more
     cr_assert_eq(disk.calls[SUPPORT_DISK_SYNC], 2 * all);
-    cr_assert_eq(disk.calls[SUPPORT_DISK_SYNC_DIRECTORY], 2);
+    cr_assert_eq(disk.calls[SUPPORT_DISK_SYNC_DIRECTORY], 2 * names);
     consumer_lane_cut_done(lane, 2);
     save(3);
     size_t logs = 0;
@@ -338,7 +339,7 @@ Test(lane_restore, what_is_durable_is_not_synced_again)
         logs++;
     }
     cr_assert_eq(disk.calls[SUPPORT_DISK_SYNC], 2 * all + logs, "the last segment of each alone");
-    cr_assert_eq(disk.calls[SUPPORT_DISK_SYNC_DIRECTORY], 2);
+    cr_assert_eq(disk.calls[SUPPORT_DISK_SYNC_DIRECTORY], 2 * names);
     cr_assert_gt(all, logs);
 }
 
