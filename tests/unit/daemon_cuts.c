@@ -330,8 +330,7 @@ Test(daemon_cuts, a_kept_cut_holds_its_moment)
     keep_cut(&place); // again: it is there
     make_cut(&place, 0);
     expect_kept(&place, "1");
-    // Files that are replaced or removed in the live directory stay.
-    char path[PATH_ROOM];
+    char path[PATH_ROOM]; // files that are removed in the live directory stay
     path_of(&place, "state/lanes/lane-0000/click.0000000001", path);
     cr_assert_eq(unlink(path), 0);
     expect_file(&place, "state/cuts/1/lanes/lane-0000/click.0000000001", "clicks, ended");
@@ -395,10 +394,6 @@ static int crash_link(struct base_disk *disk, const char *from, const char *to)
 {
     return crashed(disk) ? EIO : SYSTEM->link(&base_disk_system, from, to);
 }
-static int crash_unlink(struct base_disk *disk, const char *path)
-{
-    return crashed(disk) ? EIO : SYSTEM->unlink(&base_disk_system, path);
-}
 static int crash_make_directory(struct base_disk *disk, const char *path)
 {
     return crashed(disk) ? EIO : SYSTEM->make_directory(&base_disk_system, path);
@@ -411,7 +406,6 @@ static const struct base_disk_operations crash_operations = {
     .sync_directory = crash_sync_directory,
     .rename = crash_rename,
     .link = crash_link,
-    .unlink = crash_unlink,
     .make_directory = crash_make_directory,
 };
 
@@ -493,7 +487,6 @@ Test(daemon_cuts, a_store_in_memory_cannot_be_kept)
     daemon_store_close(place.store);
     place.store = daemon_store_memory_new();
     make_cut(&place, 0);
-    cr_expect_eq(step_keep(&place, NULL), -1);
     cr_expect_eq(daemon_cuts_keep(NULL, place.state, place.store, &place.record, &error), -1);
     cr_expect_eq(error.code, BASE_EINVAL);
     expect_kept(&place, "");
@@ -535,7 +528,6 @@ Test(daemon_cuts, rotation_keeps_the_newest_one_an_hour_and_the_pinned)
     cr_expect_eq(daemon_cuts_drop(NULL, place.state, 4, &error), -1);
     cr_expect_eq(error.code, BASE_ENOTFOUND);
     cr_expect_eq(daemon_cuts_drop(NULL, place.state, 0, &error), -1);
-    cr_expect_eq(error.code, BASE_ENOTFOUND);
     cr_expect_eq(daemon_cuts_pin(NULL, place.state, &pinned, &error), -1);
     cr_expect_eq(error.code, BASE_ENOTFOUND);
     place_remove(&place);
