@@ -68,7 +68,8 @@ void trainer_table_resolve(struct trainer_table *table, const uint64_t *keys, co
 // As resolve, but changes nothing: for readers (concurrent calls are fine) and for prediction.
 void trainer_table_find(const struct trainer_table *table, const uint64_t *keys, const uint16_t *slots,
                         size_t n, trainer_row *rows);
-// The row's vector, [dimension of its slot].
+// The row's vector, [dimension of its slot]. Who writes it has resolved the row since the last cut began,
+// which is how a cut knows of it (cut.h).
 float *trainer_table_vector(struct trainer_table *table, uint16_t slot, trainer_row row);
 const float *trainer_table_vector_const(const struct trainer_table *table, uint16_t slot, trainer_row row);
 // Brings a row that will be written into the cache: its vector and what touching it needs.
