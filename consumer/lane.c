@@ -38,11 +38,12 @@ struct consumer_lane {
 
     struct base_buffer settings; // as a save has them
     char *directory;
-    size_t named;       // names of `directory` from this character on are not durable; SIZE_MAX: all are
+    size_t named;       // names of `directory` from this character on may not be durable; SIZE_MAX: all are
     uint64_t named_cut; // the first cut that makes them durable; 0: none yet
 };
 
-// Makes a directory and those above it. *named: where the first name begins that was not there.
+// Makes a directory and those above it. *named: where the first name begins that may not be durable: one that
+// was not there, and in any case the last two, which an earlier process may have made and not synced.
 static int lane_make_directory(struct base_disk *disk, const char *directory, size_t *named,
                                struct base_error *error)
 {
@@ -52,7 +53,8 @@ static int lane_make_directory(struct base_disk *disk, const char *directory, si
         return base_error_set(error, BASE_EINVAL, "the directory's name %.40s... is too long", directory);
     }
     memcpy(path, directory, length + 1);
-    size_t begin = 0; // of the present name
+    size_t begin = 0;  // of the present name
+    size_t before = 0; // of the one before it
     *named = SIZE_MAX;
     for (size_t i = 1; i <= length; i++) {
         if (path[i] != '/' && path[i] != '\0') {
@@ -68,6 +70,10 @@ static int lane_make_directory(struct base_disk *disk, const char *directory, si
             return -1;
         }
         path[i] = saved;
+        if (i == length && *named > before) {
+            *named = before;
+        }
+        before = begin;
         begin = i + 1;
     }
     return 0;

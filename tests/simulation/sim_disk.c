@@ -54,6 +54,7 @@ struct rename { // a change of names: `path` gets the record (NULL: is removed),
 struct sim_disk {
     struct base_disk base; // first
     struct sim_faults *faults;
+    bool dead; // operations fail
     char directory[128];
     struct record *records;
     struct names now, durable;
@@ -300,6 +301,13 @@ static void disk_sweep(struct sim_disk *disk)
 
 // ---- operations ----
 
+// True if the process is dead, or dies here.
+static bool disk_dies(struct sim_disk *disk)
+{
+    disk->dead = disk->dead || sim_fault(disk->faults, "disk.dead");
+    return disk->dead;
+}
+
 static const struct base_disk_operations *system_operations(void)
 {
     return base_disk_system.operations;
@@ -311,6 +319,9 @@ static int disk_open(struct base_disk *base, const char *path, int flags, int *f
     char tidy[PATH_BYTES];
     struct stat status;
     path_tidy(path, tidy);
+    if (disk_dies(disk)) {
+        return EIO;
+    }
     bool there = stat(path, &status) == 0;
     if (!there && flags & O_CREAT && sim_fault(disk->faults, "disk.full")) {
         return ENOSPC;
@@ -338,8 +349,11 @@ static int disk_write(struct base_disk *base, int fd, const char *path, struct b
 {
     struct sim_disk *disk = disk_of(base);
     struct record *record = record_of(disk, fd);
+    if (disk->dead) {
+        return EIO;
+    }
     int fault = sim_fault(disk->faults, "disk.full") ? ENOSPC : 0;
-    fault = sim_fault(disk->faults, "disk.write") ? EIO : fault;
+    fault = sim_fault(disk->faults, "disk.write") || disk_dies(disk) ? EIO : fault;
     if (fault) { // some of it may have been written
         bytes.size = sim_random_below(sim_faults_draw(disk->faults, "disk.write"), bytes.size + 1);
     }
@@ -357,6 +371,9 @@ static int disk_write(struct base_disk *base, int fd, const char *path, struct b
 static int disk_allocate(struct base_disk *base, int fd, const char *path, uint64_t size)
 {
     struct sim_disk *disk = disk_of(base);
+    if (disk_dies(disk)) {
+        return EIO;
+    }
     if (sim_fault(disk->faults, "disk.full")) {
         return ENOSPC;
     }
@@ -369,9 +386,13 @@ static int disk_allocate(struct base_disk *base, int fd, const char *path, uint6
 
 static int disk_truncate(struct base_disk *base, int fd, const char *path, uint64_t size)
 {
+    struct sim_disk *disk = disk_of(base);
+    if (disk_dies(disk)) {
+        return EIO;
+    }
     int result = system_operations()->truncate(&base_disk_system, fd, path, size);
     if (result == 0) {
-        record_change(record_of(disk_of(base), fd), (struct change){.kind = CHANGE_TRUNCATE, .offset = size});
+        record_change(record_of(disk, fd), (struct change){.kind = CHANGE_TRUNCATE, .offset = size});
     }
     return result;
 }
@@ -380,12 +401,16 @@ static int disk_sync(struct base_disk *base, int fd, const char *path)
 {
     (void)path;
     struct sim_disk *disk = disk_of(base);
+    if (disk_dies(disk)) {
+        return EIO;
+    }
     struct record *record = record_of(disk, fd);
     disk->counts.syncs++;
-    if (sim_fault(disk->faults, "disk.sync")) {
-        for (uint32_t i = 0; i < record->count; i++) {
-            record->changes[i].lost = true;
-        }
+    bool lost = sim_fault(disk->faults, "disk.sync_lost");
+    for (uint32_t i = 0; lost && i < record->count; i++) {
+        record->changes[i].lost = true;
+    }
+    if (sim_fault(disk->faults, "disk.sync") || lost) {
         return EIO;
     }
     record_sync(record);
@@ -397,6 +422,9 @@ static int disk_sync_directory(struct base_disk *base, const char *path)
     struct sim_disk *disk = disk_of(base);
     char tidy[PATH_BYTES], parent[PATH_BYTES];
     path_tidy(path, tidy);
+    if (disk_dies(disk)) {
+        return EIO;
+    }
     disk->counts.syncs++;
     if (access(path, F_OK)) {
         return errno;
@@ -424,6 +452,9 @@ static int disk_rename_operation(struct base_disk *base, const char *from, const
 {
     struct sim_disk *disk = disk_of(base);
     char tidy_from[PATH_BYTES], tidy_to[PATH_BYTES], parent_from[PATH_BYTES], parent_to[PATH_BYTES];
+    if (disk_dies(disk)) {
+        return EIO;
+    }
     path_tidy(from, tidy_from);
     path_tidy(to, tidy_to);
     path_parent(tidy_from, parent_from);
@@ -442,6 +473,9 @@ static int disk_link(struct base_disk *base, const char *from, const char *to)
 {
     struct sim_disk *disk = disk_of(base);
     char tidy_from[PATH_BYTES], tidy_to[PATH_BYTES];
+    if (disk_dies(disk)) {
+        return EIO;
+    }
     path_tidy(from, tidy_from);
     path_tidy(to, tidy_to);
     if (sim_fault(disk->faults, "disk.full")) {
@@ -460,6 +494,9 @@ static int disk_unlink(struct base_disk *base, const char *path)
 {
     struct sim_disk *disk = disk_of(base);
     char tidy[PATH_BYTES];
+    if (disk_dies(disk)) {
+        return EIO;
+    }
     path_tidy(path, tidy);
     int result = system_operations()->unlink(&base_disk_system, path);
     if (result == 0) {
@@ -474,6 +511,9 @@ static int disk_make_directory(struct base_disk *base, const char *path)
     char tidy[PATH_BYTES];
     struct stat status;
     path_tidy(path, tidy);
+    if (disk_dies(disk)) {
+        return EIO;
+    }
     bool there = stat(path, &status) == 0;
     if (!there && sim_fault(disk->faults, "disk.full")) {
         return ENOSPC;
@@ -517,6 +557,8 @@ struct sim_disk *sim_disk_new(struct sim_faults *faults)
         sim_faults_rate(faults, "disk.full", 0.0005);
         sim_faults_rate(faults, "disk.write", 0.0005);
         sim_faults_rate(faults, "disk.sync", 0.002);
+        sim_faults_rate(faults, "disk.sync_lost", 0);
+        sim_faults_rate(faults, "disk.dead", 0.001);
     }
     return disk;
 }
@@ -718,12 +760,23 @@ static void crash_write(struct sim_disk *disk)
 static void disk_crash(struct sim_disk *disk, struct sim_random *random)
 {
     disk->counts.crashes++;
+    disk->dead = false;
     // The newest first: an order that is the same in each run.
     for (struct record *record = disk->records; record; record = record->next) {
         crash_file(disk, record, random);
     }
     crash_names(disk, random);
     crash_write(disk);
+}
+
+bool sim_disk_dead(const struct sim_disk *disk)
+{
+    return disk->dead;
+}
+
+void sim_disk_kill(struct sim_disk *disk)
+{
+    disk->dead = false;
 }
 
 void sim_disk_crash(struct sim_disk *disk, struct sim_random *random)

@@ -10,8 +10,10 @@
 // that did not (see sim_disk_stranger) is lost at every power cut. All descriptors and maps of the process
 // that "died" have to be closed before sim_disk_crash.
 //
-// Sites: disk.full (ENOSPC), disk.write (EIO, a part may be written), disk.sync (EIO: what was to be synced
-// may never be, even if a later sync succeeds). Thread: one.
+// Sites: disk.full (ENOSPC), disk.write (EIO, a part may be written), disk.sync (EIO; a later sync may do
+// it), disk.sync_lost (EIO, and what was to be synced never is, even if a later sync succeeds, as with some
+// file systems whose cache then holds what the disk does not; off unless it is given a rate), disk.dead (at
+// this operation the process dies: it and all after it fail, until one of the two ends). Thread: one.
 #ifndef TESTS_SIMULATION_SIM_DISK_H
 #define TESTS_SIMULATION_SIM_DISK_H
 
@@ -25,6 +27,8 @@ void sim_disk_free(struct sim_disk *disk);                // removes the directo
 struct base_disk *sim_disk_base(struct sim_disk *disk);
 const char *sim_disk_directory(const struct sim_disk *disk); // absolute
 
+bool sim_disk_dead(const struct sim_disk *disk);
+void sim_disk_kill(struct sim_disk *disk);
 void sim_disk_crash(struct sim_disk *disk, struct sim_random *random);
 // As sim_disk_crash, but the worst: nothing of what was not synced is left.
 void sim_disk_crash_clean(struct sim_disk *disk);

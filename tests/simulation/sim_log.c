@@ -163,8 +163,8 @@ static bool source_out(struct source *source)
     return sim_clock_ms(log->clock) < source->outage_until_ms;
 }
 
-// Takes the broker's answer, if one comes now.
-static void source_ask(struct source *source, uint32_t rank, uint32_t lane)
+// Takes the broker's answer, if one comes now. Only a poll moves on.
+static void source_ask(struct source *source, uint32_t rank, uint32_t lane, bool polled)
 {
     struct sim_log *log = source->log;
     struct known *known = source_known(source, rank, lane);
@@ -182,7 +182,7 @@ static void source_ask(struct source *source, uint32_t rank, uint32_t lane)
         known->high = partition_reach(partition, known->high, log_now_ms(log), false);
         known->stable = partition_reach(partition, known->stable, log_now_ms(log), true);
     }
-    while (known->next < known->stable && !partition->slot[known->next].record) {
+    while (polled && known->next < known->stable && !partition->slot[known->next].record) {
         known->next++; // holes
     }
     known->answered_ns = log->clock->now_ns;
@@ -205,7 +205,7 @@ static int source_poll(struct consumer_source *base, uint32_t rank, uint32_t lan
         return base_error_set(error, BASE_ENETWORK, "rank %u, partition %u: the broker does not answer", rank,
                               lane);
     }
-    source_ask(source, rank, lane);
+    source_ask(source, rank, lane, true);
     if (known->next < partition->first) {
         return base_error_set(error, BASE_ENOTFOUND,
                               "rank %u, partition %u: offset %lld is out of range, the log begins at %lld",
@@ -258,7 +258,7 @@ static void source_position(struct consumer_source *base, uint32_t rank, uint32_
 {
     struct source *source = (struct source *)base;
     const struct known *known = source_known(source, rank, lane);
-    source_ask(source, rank, lane);
+    source_ask(source, rank, lane, false);
     *position = (struct consumer_position){
         .next = known->next,
         .end = known->high,

@@ -211,7 +211,7 @@ Test(sim_disk, a_failed_sync_may_have_lost_it_for_good)
     sync_directory(disk, "");
     write_at(disk, fd, "a", "text", 0);
     faults.quiet = false;
-    sim_faults_rate(&faults, "disk.sync", 1);
+    sim_faults_rate(&faults, "disk.sync_lost", 1);
     for (uint32_t i = 0; i < faults.count; i++) {
         faults.sites[i].on = true;
     }
