@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/failpoint.h"
@@ -101,6 +102,17 @@ static int system_make_directory(struct base_disk *disk, const char *path)
     return mkdir(path, 0750) && errno != EEXIST ? errno : 0;
 }
 
+static int system_space(struct base_disk *disk, const char *directory, uint64_t *bytes)
+{
+    (void)disk;
+    struct statvfs room;
+    if (statvfs(directory, &room)) {
+        return errno;
+    }
+    *bytes = (uint64_t)room.f_bavail * room.f_frsize;
+    return 0;
+}
+
 static const struct base_disk_operations system_operations = {
     .open = system_open,
     .write = system_write,
@@ -112,6 +124,7 @@ static const struct base_disk_operations system_operations = {
     .link = system_link,
     .unlink = system_unlink,
     .make_directory = system_make_directory,
+    .space = system_space,
 };
 
 struct base_disk base_disk_system = {&system_operations};
@@ -205,6 +218,16 @@ int base_disk_make_directory(struct base_disk *disk, const char *path, struct ba
 {
     disk = disk_of(disk);
     return disk_check(disk->operations->make_directory(disk, path), "make directory", path, error);
+}
+
+int base_disk_space(struct base_disk *disk, const char *directory, uint64_t *bytes, struct base_error *error)
+{
+    disk = disk_of(disk);
+    if (!disk->operations->space) {
+        *bytes = UINT64_MAX;
+        return 0;
+    }
+    return disk_check(disk->operations->space(disk, directory, bytes), "see the room in", directory, error);
 }
 
 // ---- whole files ----

@@ -28,6 +28,8 @@ struct base_disk_operations {
     int (*link)(struct base_disk *disk, const char *from, const char *to);
     int (*unlink)(struct base_disk *disk, const char *path);
     int (*make_directory)(struct base_disk *disk, const char *path); // one that exists is no error
+    // Bytes that a file in this directory could still take; NULL: no end of them.
+    int (*space)(struct base_disk *disk, const char *directory, uint64_t *bytes);
 };
 
 struct base_disk {
@@ -51,6 +53,7 @@ int base_disk_rename(struct base_disk *disk, const char *from, const char *to, s
 int base_disk_link(struct base_disk *disk, const char *from, const char *to, struct base_error *error);
 int base_disk_unlink(struct base_disk *disk, const char *path, struct base_error *error);
 int base_disk_make_directory(struct base_disk *disk, const char *path, struct base_error *error);
+int base_disk_space(struct base_disk *disk, const char *directory, uint64_t *bytes, struct base_error *error);
 
 // Writes a whole file so that after a crash it is the old one or the new one: a temporary file beside it,
 // sync, rename, sync of the directory. Errors: as above.

@@ -133,6 +133,7 @@ struct daemon_config_cuts {
     double share;   // of CPU time
     uint64_t keep, keep_hours;
     int64_t keep_interval; // between two cuts that are kept
+    uint64_t reserve;      // bytes
 };
 
 struct daemon_config_built; // what the rooms take, see config_build.c

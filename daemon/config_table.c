@@ -659,6 +659,15 @@ static const struct base_config_row cuts_rows[] = {
      .max = MS_DAY,
      .flags = BASE_CONFIG_OPERATIONAL,
      .description = "Time between two cuts that are kept: keeping one flushes the database."},
+    {.name = "reserve",
+     .type = BASE_CONFIG_BYTES,
+     FIELD(daemon_config_cuts, reserve),
+     .fallback = "64MiB",
+     .min = 0,
+     .max = (double)(1u << 31),
+     .flags = BASE_CONFIG_OPERATIONAL,
+     .description = "Disk that is held in a file of its own, to be given up when the disk is nearly full: the "
+                    "daemon then makes a last cut and stops, with nothing lost. 0: none."},
 };
 static const struct base_config_table cuts_table =
     TABLE("The durable state in `state_dir`, from which a restart goes on.", daemon_config_cuts, cuts_rows);

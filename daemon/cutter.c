@@ -17,6 +17,10 @@
 enum {
     CUTTER_VERSION = 1,
     CUTTER_BEHIND = 2, // the database's own threads write every byte about once more
+    // Room for a cut: its batch in the database's log, and again in a file; and what a database writes
+    // besides.
+    CUTTER_ROOM_TIMES = 3,
+    CUTTER_ROOM_MORE = 8 << 20,
 };
 
 struct daemon_cutter {
@@ -146,10 +150,25 @@ static int cutter_write(struct daemon_cutter *cutter, struct daemon_cut *cut,
     struct daemon_store_batch *batch = daemon_store_batch_new();
     cutter_fill_batch(cutter, cut, record, batch);
     *bytes = daemon_store_batch_bytes(batch);
-    int result = daemon_store_write(cutter->config.store, batch, error);
+    bool short_of_room = false;
+    int result = 0;
+    if (cutter->config.reserve) {
+        result = daemon_reserve_make_room(
+            cutter->config.reserve, CUTTER_ROOM_TIMES * *bytes + CUTTER_ROOM_MORE, &short_of_room, error);
+    }
+    if (result == 0) {
+        result = daemon_store_write(cutter->config.store, batch, error);
+    }
     daemon_store_batch_free(batch);
     if (result || daemon_cuts_made(cutter->config.disk, cutter->config.state_dir, record, error)) {
         return -1;
+    }
+    if (short_of_room) {
+        return base_error_set(
+            error, BASE_EIO,
+            "the disk of %s is nearly full: cut %llu was made with the room held in reserve; "
+            "make room and start again",
+            cutter->config.state_dir, (unsigned long long)record->number);
     }
     return cutter_keep(cutter, record, error);
 }

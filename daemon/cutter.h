@@ -16,6 +16,7 @@
 #include "base/disk.h"
 #include "daemon/config.h"
 #include "daemon/cuts.h"
+#include "daemon/reserve.h"
 #include "daemon/store.h"
 #include "trainer/cut.h"
 
@@ -44,8 +45,9 @@ void daemon_cut_free(struct daemon_cut *cut); // takes NULL
 
 struct daemon_cutter_config {
     const char *state_dir;
-    struct base_disk *disk;     // NULL: the system's
-    struct daemon_store *store; // borrowed
+    struct base_disk *disk;         // NULL: the system's
+    struct daemon_store *store;     // borrowed
+    struct daemon_reserve *reserve; // borrowed; NULL: the room is not looked at
     // Of the cut that we go on from (number 0: none); store, config and era are those of all cuts to come.
     struct daemon_cut_record record;
     uint64_t epoch;                 // the highest that was taken, and the

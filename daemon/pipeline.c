@@ -383,6 +383,7 @@ static void pipeline_open_cutter(struct daemon_pipeline *pipeline)
         .state_dir = pipeline->state_dir,
         .disk = pipeline->disk,
         .store = pipeline->store,
+        .reserve = pipeline->reserve,
         .record = pipeline->record,
         .epoch = pipeline->epoch,
         .era = pipeline->era,
@@ -563,6 +564,7 @@ void daemon_pipeline_free(struct daemon_pipeline *pipeline)
     if (!pipeline->options.parts.store) {
         daemon_store_close(pipeline->store);
     }
+    daemon_reserve_free(pipeline->reserve);
     base_buffer_free(&pipeline->saved_ingest);
     base_buffer_free(&pipeline->saved_learner);
     free(pipeline->cut_offsets);

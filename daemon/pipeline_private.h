@@ -24,6 +24,7 @@ struct daemon_pipeline {
 
     // The state that it goes on from; closed or empty unless durable or `from`.
     struct daemon_store *store;
+    struct daemon_reserve *reserve;
     struct daemon_cut_record record; // number 0: there is none
     struct base_buffer saved_ingest, saved_learner;
     struct daemon_pipeline_beginning beginning;

@@ -89,6 +89,13 @@ int daemon_pipeline_open_state(struct daemon_pipeline *pipeline, struct base_err
     if (!options->durable && !options->restore) {
         return 0;
     }
+    if (options->durable && !options->parts.store) {
+        pipeline->reserve =
+            daemon_reserve_new(pipeline->disk, pipeline->state_dir, pipeline->config->cuts.reserve, error);
+        if (!pipeline->reserve) {
+            return -1;
+        }
+    }
     char path[DAEMON_CONFIG_PATH_MAX];
     snprintf(path, sizeof path, "%s/db", pipeline->state_dir);
     pipeline->store = options->parts.store
