@@ -43,8 +43,9 @@ struct consumer_lane {
 };
 
 // Makes a directory and those above it. *named: where the first name begins that may not be durable: one that
-// was not there, and in any case the last two, which an earlier process may have made and not synced.
-static int lane_make_directory(struct base_disk *disk, const char *directory, size_t *named,
+// was not there, and, unless a cut says otherwise, the last two, which an earlier process may have made and
+// not synced.
+static int lane_make_directory(struct base_disk *disk, const char *directory, bool restored, size_t *named,
                                struct base_error *error)
 {
     char path[LANE_PATH_MAX];
@@ -70,7 +71,7 @@ static int lane_make_directory(struct base_disk *disk, const char *directory, si
             return -1;
         }
         path[i] = saved;
-        if (i == length && *named > before) {
+        if (i == length && !restored && *named > before) {
             *named = before;
         }
         before = begin;
@@ -195,7 +196,7 @@ static struct consumer_lane *lane_make(const struct consumer_lane_config *config
     struct consumer_funnel funnel;
     size_t named = SIZE_MAX;
     if (consumer_funnel_compile(config, &funnel, error) != 0 ||
-        lane_make_directory(config->disk, config->directory, &named, error) != 0) {
+        lane_make_directory(config->disk, config->directory, state != NULL, &named, error) != 0) {
         return NULL;
     }
     struct consumer_lane *lane = base_alloc_zeroed(1, sizeof *lane);
