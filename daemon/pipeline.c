@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+#include "daemon/epoch.h"
 #include "daemon/pipeline_private.h"
 
 enum {
@@ -336,6 +337,13 @@ static int pipeline_open_trainer(struct daemon_pipeline *pipeline, struct base_e
     return pipeline->record.number ? daemon_pipeline_restore_model(pipeline, error) : 0;
 }
 
+// Of the publisher's thread.
+static int pipeline_remember_epoch(void *context, uint64_t epoch, struct base_error *error)
+{
+    const struct daemon_pipeline *pipeline = context;
+    return daemon_epoch_write(pipeline->disk, pipeline->state_dir, epoch, error);
+}
+
 static int pipeline_open_outbox(struct daemon_pipeline *pipeline, struct base_error *error)
 {
     if (!pipeline->options.publish) {
@@ -349,6 +357,15 @@ static int pipeline_open_outbox(struct daemon_pipeline *pipeline, struct base_er
     publisher.lineage = pipeline->lineage[0] ? pipeline->lineage : NULL;
     publisher.clock = pipeline->clock;
     publisher.redis.transport = pipeline->options.parts.redis;
+    if (pipeline->options.durable) {
+        uint64_t remembered;
+        if (daemon_epoch_read(pipeline->state_dir, &remembered, error)) {
+            return -1;
+        }
+        pipeline->epoch = remembered > pipeline->epoch ? remembered : pipeline->epoch;
+        publisher.remember = pipeline_remember_epoch;
+        publisher.remember_context = pipeline;
+    }
     pipeline->outbox = daemon_outbox_new(&publisher, pipeline->epoch, error);
     return pipeline->outbox ? 0 : -1;
 }
