@@ -4,6 +4,8 @@
 Usage: follow.py SOCKET [MODEL]     until standard input ends; with MODEL it is another one, and only order is looked at
 
 Prints, a line each, "held VERSION GENERATION", and "wrong TEXT" for what must not be, as `publications follow` does.
+Of another model it says "anew VERSION TICK" instead of "held" if it goes back in event time, but by a new epoch and a
+base: a trainer that starts from its last cut before a Redis that has lost what came after.
 """
 
 import os
@@ -16,7 +18,7 @@ import redis
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "publisher", "python"))
 import freshet  # noqa: E402
-from freshet.reader import MissingKey, OlderVersion  # noqa: E402
+from freshet.reader import MissingKey, OlderVersion, version_parse  # noqa: E402
 
 ROWS = 200  # as in publications.c
 
@@ -58,10 +60,13 @@ def main():
         what = mixed(reader.model, generation) if len(sys.argv) == 2 else None
         if what:
             say("wrong", f"{name} is not generation {generation}: {what}")
-        if reader.version < last or generation < last_generation:
+        earlier = generation < last_generation
+        anew = (len(sys.argv) > 2 and earlier and reader.version[0] > last[0]
+                and version_parse(reader.manifest["base"]["version"])[0] > last[0])
+        if reader.version < last or earlier and not anew:
             say("wrong", f"{name} ({generation}) after {last} ({last_generation})")
         last, last_generation = reader.version, generation
-        say("held", name, generation)
+        say("anew" if anew else "held", name, generation)
 
 
 if __name__ == "__main__":
