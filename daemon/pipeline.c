@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/epoch.h"
 #include "daemon/pipeline_private.h"
@@ -170,6 +172,21 @@ static void *pipeline_thread(void *context)
 
 // ---- building ---------------------------------------------------------------
 
+// Makes the names of the state directory, and those in it, durable: they may be new, or an earlier process
+// may have made them and died. What is above the state directory may not be ours to read; then it is not ours
+// either.
+static int pipeline_sync_names(struct daemon_pipeline *pipeline, struct base_error *error)
+{
+    char parent[DAEMON_CONFIG_PATH_MAX];
+    const char *slash = strrchr(pipeline->state_dir, '/');
+    int length = slash ? (int)(slash - pipeline->state_dir) : 1;
+    snprintf(parent, sizeof parent, "%.*s", length ? length : 1, slash ? pipeline->state_dir : ".");
+    if (access(parent, R_OK) == 0 && base_disk_sync_directory(pipeline->disk, parent, error)) {
+        return -1;
+    }
+    return base_disk_sync_directory(pipeline->disk, pipeline->state_dir, error);
+}
+
 static int pipeline_directories(struct daemon_pipeline *pipeline, struct base_error *error)
 {
     snprintf(pipeline->lanes_dir, sizeof pipeline->lanes_dir, "%s/lanes", pipeline->state_dir);
@@ -182,7 +199,7 @@ static int pipeline_directories(struct daemon_pipeline *pipeline, struct base_er
             return -1;
         }
     }
-    return 0;
+    return pipeline->options.durable ? pipeline_sync_names(pipeline, error) : 0;
 }
 
 // Where a source has to begin: as the cut says, or (NULL) at its start.

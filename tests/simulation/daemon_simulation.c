@@ -1,0 +1,444 @@
+// simulate: the whole daemon by a seed. The real pipeline on one thread (daemon_pipeline_step) over the
+// simulated log, disk, Redis and clock and a database in memory, and a reader of what it publishes.
+//
+//   simulate [--seeds N] [--from S] [--ticks N] [--verbose]
+//
+// A seed is one story: a log that arrives, and the lives of a daemon that learns from it. A life ends by
+// kill -9, by a power cut, by a failing disk, or where the disk says "here"; the next one goes on from the
+// last cut. The last one reads to the end and stops.
+//
+// Checked: what readers see of a tick is the same in all lives (same tick, same weights); a reader holds one
+// whole version and never goes back unless Redis lost something; a life fails only when something was done to
+// it; at the end the weights are those of a replay of the whole log from nothing that obeys the journal, and
+// Redis has them. A seed that fails is printed, and fails again alone.
+#include <assert.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "daemon/pipeline.h"
+#include "daemon/store.h"
+#include "publisher/reader.h"
+#include "simulation/sim_disk.h"
+#include "simulation/sim_log.h"
+#include "simulation/sim_publication.h"
+
+enum { PATH_BYTES = 256, STEPS_MAX = 400000, LIVES_MAX = 25, QUIET_STEPS = 200, TICKS_SEEN_MAX = 1 << 16 };
+
+struct seen { // by the reader
+    int64_t tick;
+    uint64_t hash;
+};
+
+struct story {
+    uint64_t seed, ticks;
+    struct sim_random random;
+    struct sim_faults faults;
+    struct sim_clock clock;
+    struct sim_disk *disk;
+    struct sim_log *log;
+    struct sim_redis *redis;
+    struct sim_log_config log_config;
+    struct daemon_store *store;
+    struct daemon_config *config;
+    char state_dir[PATH_BYTES];
+
+    struct daemon_pipeline *pipeline;
+    struct consumer_source *source; // the pipeline's
+    bool bounded;
+    uint64_t disk_faults; // before the present life
+
+    struct publisher_reader *reader;
+    struct publisher_version held;
+    struct seen seen[TICKS_SEEN_MAX];
+    uint32_t seen_count;
+
+    uint64_t lives, kills, power_cuts, restores, cuts, publications, switches, learned, samples;
+};
+
+static void fail(const struct story *story, const char *format, ...)
+    __attribute__((format(printf, 2, 3), noreturn));
+static void fail(const struct story *story, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    printf("seed %" PRIu64 " FAILS in life %" PRIu64 ": ", story->seed, story->lives);
+    vprintf(format, arguments);
+    printf("\n  again: simulate --from %" PRIu64 " --seeds 1 --ticks %" PRIu64 "\n", story->seed,
+           story->ticks);
+    va_end(arguments);
+    sim_faults_print(&story->faults, stdout);
+    exit(1);
+}
+
+// ---- the world ----
+
+static void story_configure(struct story *story)
+{
+    struct sim_random random = sim_random_make(story->seed, "settings");
+    int64_t tick_ms = sim_random_between(&random, 100, 500);
+    int64_t span_ms = tick_ms * (int64_t)story->ticks;
+    sim_log_config_draw(&story->log_config, story->seed, (uint32_t)story->ticks * 2, span_ms);
+    int64_t click = sim_random_between(&random, 1000, span_ms / 8 + 1000);
+    int64_t purchase = sim_random_between(&random, 1000, span_ms / 4 + 1000);
+    char text[4096];
+    snprintf(text, sizeof text,
+             "state_dir: %s\n"
+             "source: {kind: files, path: /nowhere}\n"
+             "tick: %" PRId64 "ms\n"
+             "idle_timeout: %" PRId64 "ms\n"
+             "model:\n"
+             "  name: test\n"
+             "  levels: [{experts: [16], per_task: 1, shared: 1}]\n"
+             "  towers: [16]\n"
+             "  batch: %" PRIu64 "\n"
+             "impression: {topic: impressions, framing: bare}\n"
+             "actions:\n"
+             "  - {name: click, topic: clicks, framing: bare, wait: %" PRId64 "ms, window: %" PRId64 "ms}\n"
+             "  - {name: purchase, topic: purchases, framing: bare, wait: %" PRId64 "ms, window: %" PRId64
+             "ms}\n"
+             "slots:\n"
+             "  - {name: user, path: user_id, dimension: 4, expiry: %" PRId64 "ms}\n"
+             "  - {name: brand, path: categorical.brand, dimension: 4, admission: %" PRIu64 "}\n"
+             "numerics:\n"
+             "  - {name: price, path: numeric.price}\n"
+             "publish: {interval: 100ms, base_ratio: %s}\n"
+             "cuts: {interval: %" PRId64 "ms, share: 1, keep: 0, keep_hours: 0}\n"
+             "redis: {socket: /nowhere, timeout: 1s}\n",
+             story->state_dir, tick_ms, sim_random_between(&random, 100, 3000),
+             UINT64_C(16) << sim_random_below(&random, 3), click / 2, click, purchase / 2, purchase,
+             sim_random_between(&random, 60000, 120000), 1 + sim_random_below(&random, 3),
+             sim_random_bits(&random) & 1 ? "0.33" : "5", sim_random_between(&random, 100, 10000));
+    struct base_config_problems problems = {0};
+    story->config = daemon_config_load_text("simulate.yaml", base_span_string(text), &problems);
+    if (!story->config) {
+        fail(story, "%s", problems.count ? problems.item[0].text : "no configuration");
+    }
+}
+
+static void story_begin(struct story *story, uint64_t seed, uint64_t ticks)
+{
+    *story = (struct story){.seed = seed, .ticks = ticks, .random = sim_random_make(seed, "story")};
+    sim_faults_init(&story->faults, seed);
+    story->disk = sim_disk_new(&story->faults);
+    snprintf(story->state_dir, sizeof story->state_dir, "%s/state", sim_disk_directory(story->disk));
+    story_configure(story);
+    sim_clock_init(&story->clock, story->log_config.start_wall_ms);
+    story->log = sim_log_new(&story->log_config, seed, &story->clock, &story->faults);
+    story->redis = sim_redis_new(&story->clock, &story->faults);
+    story->store = daemon_store_memory_new();
+    sim_faults_rate(&story->faults, "kill", 0.002); // of each step
+    sim_faults_rate(&story->faults, "power", 0.001);
+    sim_faults_rate(&story->faults, "clock.step", 0.01);
+    struct base_error error;
+    struct publisher_reader_config reader = {
+        .redis = {.transport = sim_redis_transport(story->redis), .timeout_ms = 1000}, .model = "test"};
+    story->reader = publisher_reader_new(&reader, &error);
+    assert(story->reader);
+}
+
+static void story_end(struct story *story)
+{
+    publisher_reader_free(story->reader);
+    daemon_config_free(story->config);
+    daemon_store_close(story->store);
+    sim_redis_free(story->redis);
+    sim_log_free(story->log);
+    sim_disk_free(story->disk);
+}
+
+// ---- the reader ----
+
+// What is known of a tick's weights: noted, or compared.
+static void story_weights(struct story *story, int64_t tick, uint64_t hash, const char *who, bool note)
+{
+    for (uint32_t i = 0; i < story->seen_count; i++) {
+        if (story->seen[i].tick == tick) {
+            if (story->seen[i].hash != hash) {
+                fail(story, "%s has other weights after tick %" PRId64, who, tick);
+            }
+            return;
+        }
+    }
+    if (note) {
+        assert(story->seen_count < TICKS_SEEN_MAX);
+        story->seen[story->seen_count++] = (struct seen){tick, hash};
+    }
+}
+
+static void story_follow(struct story *story)
+{
+    struct base_error error;
+    bool changed = false;
+    if (publisher_reader_follow(story->reader, 0, &changed, &error)) {
+        // A server that lost its last writes, or all, may name an older version; its operator accepts that.
+        bool lost = error.code == BASE_ECONFLICT;
+        if (lost) {
+            publisher_reader_accept_older(story->reader);
+        } else if (!error.retriable) {
+            fail(story, "the reader: %s", error.text);
+        }
+        return;
+    }
+    if (changed) {
+        story->switches++;
+        story_weights(story, publisher_reader_tick(story->reader), publisher_reader_hash(story->reader),
+                      "the reader", true);
+    }
+}
+
+// ---- lives ----
+
+static struct consumer_source *story_open_source(void *context, const int64_t *offsets, uint32_t lanes,
+                                                 struct base_error *error)
+{
+    struct story *story = context;
+    (void)lanes, (void)error;
+    story->source = sim_log_open(story->log, offsets, story->bounded);
+    return story->source;
+}
+
+static uint64_t story_disk_faults(const struct story *story)
+{
+    uint64_t fired = 0;
+    for (uint32_t i = 0; i < story->faults.count; i++) {
+        const struct sim_site *site = &story->faults.sites[i];
+        fired += strncmp(site->name, "disk.", 5) == 0 ? site->fired : 0;
+    }
+    return fired;
+}
+
+static void life_judge(struct story *story, const struct base_error *error)
+{
+    if (error->code != BASE_EIO || story_disk_faults(story) == story->disk_faults) {
+        fail(story, "%s%s: %s", error->fatal ? "(fatal) " : "", base_error_code_name(error->code),
+             error->text);
+    }
+}
+
+static struct daemon_pipeline_options story_options(struct story *story)
+{
+    return (struct daemon_pipeline_options){
+        .durable = true,
+        .publish = true,
+        .workers = 1,
+        .state_dir = story->state_dir,
+        .parts = {.open_source = story_open_source,
+                  .context = story,
+                  .disk = sim_disk_base(story->disk),
+                  .store = story->store,
+                  .redis = sim_redis_transport(story->redis),
+                  .clock = &story->clock.clock},
+    };
+}
+
+static bool story_read(struct story *story)
+{
+    for (uint32_t rank = 0; rank < SIM_LOG_RANKS; rank++) {
+        for (uint32_t lane = 0; lane < story->log_config.lanes; lane++) {
+            struct consumer_position position;
+            story->source->operations->position(story->source, rank, lane, &position);
+            if (position.next < sim_log_end(story->log, rank, lane)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+// What the pipeline says of itself. False: it has failed.
+static bool life_healthy(struct story *story, struct daemon_pipeline_state *state)
+{
+    daemon_pipeline_state(story->pipeline, state);
+    const struct base_error *error = state->error.code           ? &state->error
+                                     : state->learner.error.code ? &state->learner.error
+                                     : state->cutter.failed      ? &state->cutter.error
+                                     : state->outbox.failed      ? &state->outbox.error
+                                                                 : NULL;
+    if (error) {
+        life_judge(story, error);
+    }
+    return !error;
+}
+
+static void life_count(struct story *story, const struct daemon_pipeline_state *state)
+{
+    story->cuts += state->cutter.cuts;
+    story->publications += state->outbox.publications;
+    story->samples += state->learner.samples;
+    story->learned += state->ingest.ticks;
+}
+
+// One life. True: all was read, and it was stopped in order.
+static bool life_run(struct story *story)
+{
+    struct base_error error = {0};
+    struct daemon_pipeline_state state = {0};
+    struct daemon_pipeline_options options = story_options(story);
+    story->lives++;
+    story->disk_faults = story_disk_faults(story);
+    story->pipeline = daemon_pipeline_new(story->config, &options, &error);
+    if (!story->pipeline) {
+        life_judge(story, &error);
+        return false;
+    }
+    struct daemon_pipeline_beginning beginning;
+    daemon_pipeline_beginning(story->pipeline, &beginning);
+    story->restores += beginning.cut > 0;
+    bool goes_on = true;
+    for (int step = 0, quiet = 0; goes_on; step++) {
+        if (step > STEPS_MAX) {
+            fail(story, "it does not end");
+        }
+        if (sim_fault(&story->faults, "kill") || sim_fault(&story->faults, "power")) {
+            life_count(story, &state);
+            return false;
+        }
+        if (sim_fault(&story->faults, "clock.step")) {
+            sim_clock_step_wall(&story->clock, sim_random_between(&story->random, -3600000, 3600000));
+        }
+        sim_clock_advance(&story->clock, sim_random_between(&story->random, 0, 50) * 1000000);
+        sim_redis_step(story->redis);
+        goes_on = daemon_pipeline_step(story->pipeline);
+        if (!life_healthy(story, &state)) {
+            life_count(story, &state);
+            return false;
+        }
+        if (sim_random_below(&story->random, 4) == 0) {
+            story_follow(story);
+        }
+        quiet = story_read(story) ? quiet + 1 : 0;
+        if (quiet == QUIET_STEPS) {
+            story->faults.quiet = true; // it can end
+            daemon_pipeline_stop(story->pipeline);
+        }
+    }
+    life_count(story, &state);
+    return true;
+}
+
+static void story_end_of_life(struct story *story)
+{
+    daemon_pipeline_free(story->pipeline);
+    story->pipeline = NULL;
+    if (sim_random_bits(&story->random) & 1) {
+        sim_disk_kill(story->disk);
+        story->kills++;
+    } else {
+        sim_disk_crash(story->disk, &story->random);
+        story->power_cuts++;
+    }
+}
+
+// From nothing, all of the log at once, obeying the journal: the weights after the last tick.
+static void story_replay(struct story *story, int64_t to, uint64_t weights)
+{
+    char journal[PATH_BYTES + 16], state_dir[PATH_BYTES + 16];
+    snprintf(journal, sizeof journal, "%s/journal", story->state_dir);
+    snprintf(state_dir, sizeof state_dir, "%s-replay", story->state_dir);
+    struct base_error error = {0};
+    struct daemon_pipeline_options options = {
+        .bounded = true,
+        .obey = journal,
+        .to = &to,
+        .workers = 1,
+        .state_dir = state_dir,
+        .parts = {.open_source = story_open_source, .context = story, .clock = &story->clock.clock},
+    };
+    story->bounded = true;
+    story->pipeline = daemon_pipeline_new(story->config, &options, &error);
+    if (!story->pipeline) {
+        fail(story, "the replay: %s", error.text);
+    }
+    struct daemon_pipeline_state state;
+    for (bool goes_on = true; goes_on;) {
+        goes_on = daemon_pipeline_step(story->pipeline);
+        daemon_pipeline_state(story->pipeline, &state);
+        if (state.error.code || state.learner.error.code) {
+            fail(story, "the replay: %s", state.error.code ? state.error.text : state.learner.error.text);
+        }
+        story_weights(story, state.learner.tick, daemon_pipeline_hash(story->pipeline), "the replay", false);
+    }
+    if (daemon_pipeline_hash(story->pipeline) != weights) {
+        fail(story, "the replay has other weights at its end, tick %" PRId64, state.learner.tick);
+    }
+    daemon_pipeline_free(story->pipeline);
+    story->pipeline = NULL;
+}
+
+static void story_run(struct story *story)
+{
+    for (int life = 0; !life_run(story); life++) {
+        story_end_of_life(story);
+        story->faults.quiet = life >= LIVES_MAX;
+    }
+    struct daemon_pipeline_state state;
+    daemon_pipeline_state(story->pipeline, &state);
+    uint64_t weights = daemon_pipeline_hash(story->pipeline);
+    daemon_pipeline_free(story->pipeline);
+    story->pipeline = NULL;
+    if (state.learner.tick != INT64_MIN) {
+        story_follow(story);
+        story_weights(story, state.learner.tick, weights, "the last life", true);
+        story_replay(story, state.learner.tick, weights);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"seeds", required_argument, NULL, 's'}, {"from", required_argument, NULL, 'f'},
+        {"ticks", required_argument, NULL, 't'}, {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},        {0},
+    };
+    uint64_t seeds = 20, from = 1, ticks = 100;
+    bool verbose = false;
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
+        switch (option) {
+        case 's':
+            seeds = strtoull(optarg, NULL, 10);
+            break;
+        case 'f':
+            from = strtoull(optarg, NULL, 10);
+            break;
+        case 't':
+            ticks = strtoull(optarg, NULL, 10);
+            break;
+        case 'v':
+            verbose = true;
+            break;
+        default:
+            puts("simulate [--seeds N] [--from S] [--ticks N] [--verbose]");
+            return option == 'h' ? 0 : 2;
+        }
+    }
+    static struct story story, sum;
+    for (uint64_t seed = from; seed < from + seeds; seed++) {
+        story_begin(&story, seed, ticks);
+        story_run(&story);
+        if (verbose) {
+            printf("seed %" PRIu64 ": %" PRIu64 " ticks, %" PRIu64 " lives, %" PRIu64 " cuts, %" PRIu64
+                   " publications, %" PRIu64 " switches\n",
+                   seed, story.learned, story.lives, story.cuts, story.publications, story.switches);
+            sim_faults_print(&story.faults, stdout);
+        }
+        sum.learned += story.learned;
+        sum.samples += story.samples;
+        sum.lives += story.lives;
+        sum.restores += story.restores;
+        sum.kills += story.kills;
+        sum.power_cuts += story.power_cuts;
+        sum.cuts += story.cuts;
+        sum.publications += story.publications;
+        sum.switches += story.switches;
+        story_end(&story);
+    }
+    printf("%" PRIu64 " seeds: %" PRIu64 " ticks, %" PRIu64 " samples learned; %" PRIu64 " lives, %" PRIu64
+           " from a cut; %" PRIu64 " kills, %" PRIu64 " power cuts; %" PRIu64 " cuts; %" PRIu64
+           " publications, %" PRIu64 " switches of a reader; 0 differences\n",
+           seeds, sum.learned, sum.samples, sum.lives, sum.restores, sum.kills, sum.power_cuts, sum.cuts,
+           sum.publications, sum.switches);
+    return 0;
+}
