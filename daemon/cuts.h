@@ -79,8 +79,9 @@ int daemon_cuts_last(const char *state_dir, struct daemon_store *store, struct d
 
 // Keeps the cut that the database is at: nothing may be written to it meanwhile, and what the cut needs of
 // lanes/ and journal/ may not be removed. Takes as long as a flush of the database. A crash leaves the whole
-// of it or nothing that is seen. One that is kept already stays. Errors: the disk's, the store's (a store in
-// memory cannot be kept).
+// of it or nothing that is seen. One that is kept already stays; so does a pinned one of the same number from
+// before an older cut was imported, and then this one is not kept. Errors: the disk's, the store's (a store
+// in memory cannot be kept).
 //
 // lanes/ and journal/ hold the files that go on being appended to in the live directory, and that a restart
 // cuts back to the last cut. Lengths only grow from cut to cut, so bytes below those of a kept cut are never

@@ -50,54 +50,6 @@ static uint64_t kept_parse(const char *name)
     return number;
 }
 
-// ---- making one ----
-
-static int kept_fill(struct base_disk *disk, const char *state_dir, const char *to,
-                     struct daemon_store *store, const struct daemon_cut_record *record,
-                     struct base_error *error)
-{
-    static const char *const linked[] = {"lanes", "journal"};
-    char from[DAEMON_CUTS_PATH_MAX], path[DAEMON_CUTS_PATH_MAX];
-    if (base_disk_make_directory(disk, to, error) || daemon_cuts_join(path, to, "db", error) ||
-        daemon_store_checkpoint(store, path, error)) {
-        return -1;
-    }
-    for (size_t i = 0; i < sizeof linked / sizeof *linked; i++) {
-        if (daemon_cuts_join(from, state_dir, linked[i], error) ||
-            daemon_cuts_join(path, to, linked[i], error) ||
-            daemon_cuts_replicate(disk, from, path, daemon_cuts_link_all, error)) {
-            return -1;
-        }
-    }
-    struct base_buffer buffer = {0};
-    daemon_cuts_pack(&buffer, record);
-    int result = daemon_cuts_join(path, to, CUTS_STATE_NAME, error);
-    if (result == 0) { // syncs `to` as well
-        result = base_disk_replace(disk, path, base_buffer_span(&buffer), error);
-    }
-    base_buffer_free(&buffer);
-    return result;
-}
-
-int daemon_cuts_keep(struct base_disk *disk, const char *state_dir, struct daemon_store *store,
-                     const struct daemon_cut_record *record, struct base_error *error)
-{
-    char cuts[DAEMON_CUTS_PATH_MAX], fresh[DAEMON_CUTS_PATH_MAX], path[DAEMON_CUTS_PATH_MAX];
-    if (kept_join(state_dir, "", cuts, error) || kept_join(state_dir, KEPT_NEW, fresh, error) ||
-        kept_number_path(state_dir, record->number, path, error)) {
-        return -1;
-    }
-    if (access(path, F_OK) == 0) {
-        return 0;
-    }
-    if (base_disk_make_directory(disk, cuts, error) || base_disk_sync_directory(disk, state_dir, error) ||
-        daemon_cuts_tree_remove(fresh, error) || kept_fill(disk, state_dir, fresh, store, record, error) ||
-        base_disk_rename(disk, fresh, path, error)) {
-        return -1;
-    }
-    return base_disk_sync_directory(disk, cuts, error);
-}
-
 // ---- listing ----
 
 int daemon_cuts_state(const char *directory, struct daemon_cut_record *record, struct base_error *error)
@@ -142,10 +94,13 @@ static int kept_look(const char *state_dir, struct daemon_cuts_kept *kept, struc
     return 0;
 }
 
+// By time: after an older cut was imported, numbers come again. Damaged ones, whose time is 0, at the end.
 static int kept_order(const void *left, const void *right)
 {
-    const struct daemon_cuts_kept *a = left, *b = right;
-    return (a->record.number < b->record.number) - (a->record.number > b->record.number);
+    const struct daemon_cut_record *a = &((const struct daemon_cuts_kept *)left)->record;
+    const struct daemon_cut_record *b = &((const struct daemon_cuts_kept *)right)->record;
+    return a->wall_ms != b->wall_ms ? (a->wall_ms < b->wall_ms) - (a->wall_ms > b->wall_ms)
+                                    : (a->number < b->number) - (a->number > b->number);
 }
 
 // The numbers of the kept cuts, nothing else, in no order.
@@ -213,12 +168,10 @@ int daemon_cuts_path(const char *state_dir, uint64_t number, char path[DAEMON_CU
     if (number == 0) {
         struct daemon_cuts_kept *kept;
         size_t count;
-        if (kept_numbers(state_dir, &kept, &count, error)) {
+        if (daemon_cuts_list(state_dir, &kept, &count, error)) {
             return -1;
         }
-        for (size_t i = 0; i < count; i++) {
-            number = kept[i].record.number > number ? kept[i].record.number : number;
-        }
+        number = count ? kept[0].record.number : 0;
         free(kept);
         if (number == 0) {
             return base_error_set(error, BASE_ENOTFOUND, "no cut is kept in %s", state_dir);
@@ -310,4 +263,71 @@ int daemon_cuts_pin(struct base_disk *disk, const char *state_dir, uint64_t *num
     }
     *number = kept_parse(strrchr(path, '/') + 1);
     return 0;
+}
+
+// ---- keeping ----
+
+static int kept_fill(struct base_disk *disk, const char *state_dir, const char *to,
+                     struct daemon_store *store, const struct daemon_cut_record *record,
+                     struct base_error *error)
+{
+    static const char *const linked[] = {"lanes", "journal"};
+    char from[DAEMON_CUTS_PATH_MAX], path[DAEMON_CUTS_PATH_MAX];
+    if (base_disk_make_directory(disk, to, error) || daemon_cuts_join(path, to, "db", error) ||
+        daemon_store_checkpoint(store, path, error)) {
+        return -1;
+    }
+    for (size_t i = 0; i < sizeof linked / sizeof *linked; i++) {
+        if (daemon_cuts_join(from, state_dir, linked[i], error) ||
+            daemon_cuts_join(path, to, linked[i], error) ||
+            daemon_cuts_replicate(disk, from, path, daemon_cuts_link_all, error)) {
+            return -1;
+        }
+    }
+    struct base_buffer buffer = {0};
+    daemon_cuts_pack(&buffer, record);
+    int result = daemon_cuts_join(path, to, CUTS_STATE_NAME, error);
+    if (result == 0) { // syncs `to` as well
+        result = base_disk_replace(disk, path, base_buffer_span(&buffer), error);
+    }
+    base_buffer_free(&buffer);
+    return result;
+}
+
+// Whether there is room for the cut's name: 1, it is kept already, or another one of its number, from before
+// an older cut was imported, is pinned; such a one that is not pinned is dropped.
+static int kept_room(struct base_disk *disk, const char *state_dir, const char *path,
+                     const struct daemon_cut_record *record, struct base_error *error)
+{
+    struct daemon_cut_record kept;
+    struct base_error ignored;
+    if (access(path, F_OK)) {
+        return 0;
+    }
+    if (daemon_cuts_has(path, CUTS_KEEP_NAME) ||
+        (daemon_cuts_state(path, &kept, &ignored) == 0 && kept.store == record->store &&
+         kept.tick == record->tick && kept.wall_ms == record->wall_ms)) {
+        return 1;
+    }
+    return daemon_cuts_drop(disk, state_dir, record->number, error);
+}
+
+int daemon_cuts_keep(struct base_disk *disk, const char *state_dir, struct daemon_store *store,
+                     const struct daemon_cut_record *record, struct base_error *error)
+{
+    char cuts[DAEMON_CUTS_PATH_MAX], fresh[DAEMON_CUTS_PATH_MAX], path[DAEMON_CUTS_PATH_MAX];
+    if (kept_join(state_dir, "", cuts, error) || kept_join(state_dir, KEPT_NEW, fresh, error) ||
+        kept_number_path(state_dir, record->number, path, error)) {
+        return -1;
+    }
+    int room = kept_room(disk, state_dir, path, record, error);
+    if (room) {
+        return room < 0 ? -1 : 0;
+    }
+    if (base_disk_make_directory(disk, cuts, error) || base_disk_sync_directory(disk, state_dir, error) ||
+        daemon_cuts_tree_remove(fresh, error) || kept_fill(disk, state_dir, fresh, store, record, error) ||
+        base_disk_rename(disk, fresh, path, error)) {
+        return -1;
+    }
+    return base_disk_sync_directory(disk, cuts, error);
 }

@@ -516,12 +516,12 @@ Test(daemon_cuts, rotation_keeps_the_newest_one_an_hour_and_the_pinned)
     expect_kept(&place, "12 9 4!");
     cr_expect_not(has(&place, "state/cuts/.drop-99"));
     flip(&place, "state/cuts/9/STATE", 30);
-    expect_kept(&place, "12 9? 4!");
+    expect_kept(&place, "12 4! 9?");
     cr_assert_eq(daemon_cuts_rotate(NULL, place.state, 0, 0, now, &error), 0, "%s", error.text);
-    expect_kept(&place, "9? 4!"); // what is damaged is the operator's
+    expect_kept(&place, "4! 9?"); // what is damaged is the operator's
     pinned = 0;
     cr_assert_eq(daemon_cuts_pin(NULL, place.state, &pinned, &error), 0, "%s", error.text);
-    cr_expect_eq(pinned, 9);
+    cr_expect_eq(pinned, 4);
     cr_assert_eq(daemon_cuts_drop(NULL, place.state, 9, &error), 0, "%s", error.text);
     cr_assert_eq(daemon_cuts_drop(NULL, place.state, 4, &error), 0, "%s", error.text);
     expect_kept(&place, "");

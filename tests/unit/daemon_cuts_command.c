@@ -105,8 +105,8 @@ static void ingest_half(const struct world *world, struct base_buffer *state)
     config.source->operations->close(config.source);
 }
 
-// A state directory with the cuts `first` and `first` + 1, both kept.
-static void world_cut(const struct world *world, uint64_t first, struct base_span state)
+// Makes the cuts 1 and 2 of the state directory, and keeps both.
+static void world_cut(const struct world *world, int64_t tick, struct base_span state)
 {
     struct base_error error;
     char path[PATH_ROOM];
@@ -114,9 +114,9 @@ static void world_cut(const struct world *world, uint64_t first, struct base_spa
     struct daemon_store *store = daemon_store_open(path, true, false, &error);
     struct daemon_store_batch *batch = daemon_store_batch_new();
     cr_assert_not_null(store, "%s", error.text);
-    for (uint64_t number = first; number < first + 2; number++) {
+    for (uint64_t number = 1; number <= 2; number++) {
         struct daemon_cut_record record = {
-            .number = number, .tick = 7199, .examples = 1234, .rows = 56, .store = 9, .era = "SkylakeX"};
+            .number = number, .tick = tick, .examples = 1234, .rows = 56, .store = 9, .era = "SkylakeX"};
         daemon_store_batch_clear(batch);
         daemon_cuts_put(batch, &record);
         daemon_cuts_put_blob(batch, DAEMON_CUTS_INGEST, state);
@@ -154,7 +154,7 @@ static void world_open(struct world *world)
     cr_assert(world->config, "%s", problems.count ? problems.item[0].text : "");
     struct base_buffer state = {0};
     ingest_half(world, &state);
-    world_cut(world, 1, base_buffer_span(&state));
+    world_cut(world, 7199, base_buffer_span(&state));
     base_buffer_free(&state);
 }
 
@@ -230,6 +230,26 @@ Test(daemon_cuts_command, list_keep_and_drop)
     expect(CUTS("list", "-c", world.file), 0, "1  damaged: ", NULL);
     expect(CUTS("list", "--json", "-c", world.file), 0, "\"damage\"", NULL);
     expect(CUTS("list", "-c", world.file, "--state-dir", "/nowhere"), 0, "examples", NULL);
+    world_close(&world);
+}
+
+Test(daemon_cuts_command, numbers_that_come_again)
+{
+    struct world world;
+    struct base_error error;
+    struct daemon_cuts_kept *kept;
+    size_t count;
+    uint64_t pinned = 2;
+    world_open(&world);
+    cr_assert_eq(daemon_cuts_pin(NULL, world.state, &pinned, &error), 0, "%s", error.text);
+    world_cut(&world, 8000, base_span_string("another state")); // as after the import of an older cut
+    cr_assert_eq(daemon_cuts_list(world.state, &kept, &count, &error), 0, "%s", error.text);
+    cr_assert_eq(count, 2);
+    cr_expect_eq(kept[0].record.tick, 7199, "2 is pinned and stays");
+    cr_expect(kept[0].pinned);
+    cr_expect_eq(kept[1].record.tick, 8000, "1 is the new one");
+    free(kept);
+    expect(CUTS("verify", "2", "-c", world.file), 0, "is whole", NULL);
     world_close(&world);
 }
 
