@@ -121,7 +121,7 @@ kill -TERM "$daemon"
 ended 0 "after SIGTERM"
 await "STOPPING=1" grep -q STOPPING=1 "$work/notified"
 
-# ---- SIGTERM in the middle of files (or at their end, if this machine is that fast): what was learned is published ----
+# ---- SIGTERM in the middle of files (or at their end, if this machine is that fast): what was learned is there ----
 rm -rf "$work/state"
 "$PWD/build/release/freshet" generate --files "$work/files" --impressions 60000 --lanes 2 --seed 5 --rate 100 \
   --delay-scale 0.05 --purchase-window 2h 2>/dev/null

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <glob.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,16 +172,15 @@ Test(daemon_interrupt, bench_with_its_redis)
 
 static void note(void *context, int number)
 {
-    *(volatile int *)context = number;
+    atomic_store((atomic_int *)context, number);
 }
 
 Test(daemon_interrupt, watch_sees_signals_until_it_is_freed)
 {
-    volatile int seen = 0;
+    atomic_int seen = 0;
     struct daemon_signals *signals = daemon_signals_new(&error);
     cr_assert(signals, "%s", error.text);
-    struct daemon_signals_watch *watch =
-        daemon_signals_watch_new(signals, note, (void *)(uintptr_t)&seen, &error);
+    struct daemon_signals_watch *watch = daemon_signals_watch_new(signals, note, &seen, &error);
     cr_assert(watch, "%s", error.text);
     for (int i = 0; i < 2; i++) {
         int number = i == 0 ? SIGTERM : SIGUSR1;
