@@ -1,10 +1,11 @@
 // The benchmark of the cut's trainer half: the reference model over 10 million rows of dimension 16 is cut
 // again and again while it trains; then all of it is written, read back and compared.
 //   begin    how long the trainer stands still, after few changes and after every row has changed
-//   copy     what a row's copying costs; its limit is a memcpy of the same bytes into fresh memory
+//   copy     what a row's copying costs; its limit is a memcpy of the same bytes, all of them in a row
 //   restore  from an array in memory; its limit is a memcpy of the same bytes into fresh memory
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/hash.h"
@@ -165,18 +166,21 @@ static int compare_doubles(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
-// Seconds of a memcpy of so many bytes, in pieces of 1 MiB, into memory that was never touched.
-static double cut_copy_limit(uint64_t bytes)
+// Seconds of a memcpy of so many bytes, `step` at a time, into memory that was never touched or that was.
+static double cut_copy_limit(uint64_t bytes, size_t step, bool fresh)
 {
-    enum { PIECE = 1 << 20 };
-    char *from = base_alloc_zeroed(1, PIECE), *to = trainer_arena_pages(bytes);
+    char *from = trainer_arena_pages(bytes), *to = trainer_arena_pages(bytes);
+    memset(from, 1, bytes);
+    if (!fresh) {
+        memset(to, 1, bytes);
+    }
     double begin = daemon_bench_cpu_seconds();
-    for (uint64_t at = 0; at + PIECE <= bytes; at += PIECE) {
-        memcpy(to + at, from, PIECE);
+    for (uint64_t at = 0; at + step <= bytes; at += step) {
+        memcpy(to + at, from + at, step);
     }
     double seconds = daemon_bench_cpu_seconds() - begin;
+    trainer_arena_pages_free(from, bytes);
     trainer_arena_pages_free(to, bytes);
-    free(from);
     return seconds;
 }
 
@@ -211,8 +215,8 @@ static int cut_measure(struct cut_bench *bench, FILE *out, struct base_error *er
             1e3 * bench->begin[CUT_CUTS * 99 / 100], 1e3 * bench->begin[CUT_CUTS - 1],
             1e3 * bench->begin_cpu[CUT_CUTS - 1], 1e3 * bench->portion_most);
     daemon_bench_end(out, 1);
-    uint64_t bytes = bench->rows * (CUT_DIMENSION * sizeof(float) + sizeof(struct trainer_meta));
-    double limit = cut_copy_limit(bytes) / (double)bench->rows;
+    size_t size = CUT_DIMENSION * sizeof(float) + sizeof(struct trainer_meta);
+    double limit = cut_copy_limit(CUT_ROWS * size, size, false) / CUT_ROWS;
     double row = bench->copied / (double)(bench->rows - bench->forced);
     fprintf(out,
             "{\"bench\":\"cut\",\"what\":\"copy\",\"rows\":%llu,\"forced\":%llu,\"ns_a_row\":%.1f,"
@@ -334,7 +338,7 @@ static int cut_restore(struct cut_bench *bench, struct cut_array *array, uint32_
     }
     trainer_model_free(model);
     if (result == 0) {
-        double limit = cut_copy_limit(array->bytes.size);
+        double limit = cut_copy_limit(array->bytes.size, 4096, true);
         fprintf(out,
                 "{\"bench\":\"cut\",\"what\":\"restore\",\"rows\":%d,\"bytes\":%zu,\"workers\":%u,"
                 "\"seconds\":%.3f,\"cpu_seconds\":%.3f,"

@@ -152,8 +152,9 @@ static int parse_publication(struct restore *restore, struct base_reader *reader
     table->tracking = base != CUT_BASE_NONE;
     table->tracking_before = base == CUT_BASE_SETTLED;
     table->undecided = table->tracking;
-    bool fits = base <= CUT_BASE_SETTLED && table->settled <= table->snapshots &&
-                table->flying <= table->snapshots && (table->settled != 0) == (base == CUT_BASE_SETTLED) &&
+    bool fits = table->snapshots <= RESTORE_SNAPSHOTS_MAX && base <= CUT_BASE_SETTLED &&
+                table->settled <= table->snapshots && table->flying <= table->snapshots &&
+                (table->settled != 0) == (base == CUT_BASE_SETTLED) &&
                 (table->flying == 0 || table->settled < table->flying) &&
                 (base != CUT_BASE_NONE || table->flying == 0) &&
                 (base != CUT_BASE_FLYING || table->flying != 0);
@@ -174,13 +175,19 @@ static int restore_prepare(struct restore *restore, struct base_error *error)
     for (uint32_t s = 0; s < table->slots; s++) {
         struct table_slot *slot = &table->slot[s];
         struct restore_slot *saved = &restore->slot[s];
+        if (saved->rows && table->now == INT64_MIN) {
+            return base_error_set(error, BASE_EFORMAT, "%s: slot %s has rows from before any time",
+                                  MODEL_WHAT, restore_slot_name(restore, s));
+        }
         saved->first = trainer_arena_extend(slot->arena, (uint32_t)saved->rows);
         table->rows += saved->rows;
         if (slot->expiry && saved->rows && !saved->expiry_fits) {
             slot->expired = table_slot_bucket(slot, table->now) - 1;
         } else if (slot->expiry && saved->expiry_fits) {
             int64_t newest = table->now == INT64_MIN ? INT64_MIN : table_slot_bucket(slot, table->now) - 1;
-            if (saved->expired > newest || (saved->rows && saved->expired == INT64_MIN)) {
+            bool never = saved->expired == INT64_MIN;
+            if (saved->expired > newest || (never && saved->rows) ||
+                (!never && saved->expired < -RESTORE_TIME_MAX - 1)) {
                 return base_error_set(error, BASE_EFORMAT, "%s: expiry of slot %s cannot stand there",
                                       MODEL_WHAT, restore_slot_name(restore, s));
             }

@@ -5,7 +5,8 @@
 #include "trainer/cut.h"
 #include "trainer/table_private.h"
 
-#define RESTORE_TIME_MAX (INT64_C(1) << 62) // ms; no time lies further from 1970
+#define RESTORE_TIME_MAX (INT64_C(1) << 61) // ms; no time lies further from 1970
+#define RESTORE_SNAPSHOTS_MAX INT32_MAX     // no model has taken more
 
 // What the model's section says of a slot.
 struct restore_slot {
