@@ -20,6 +20,7 @@ enum {
     LEARNER_IDLE_MS = 50,      // how long an empty feed is waited for at a time
     LEARNER_STATE_MS = 200,    // how often the state that others see is renewed
     LEARNER_LAST_MS = 10000,   // how long the end waits for the last publication
+    LEARNER_MEET_MS = 2000,    // how long a restart waits to be told what readers have
     LEARNER_WINDOW_MS = 60000, // of the evaluation
     LEARNER_PATH_MAX = 4096,
 };
@@ -50,6 +51,7 @@ struct daemon_learner {
     bool met;               // it is settled what of the model readers have
     struct daemon_cut *cut; // its rows are being copied
     int64_t offered_ns, shown_ns, last_ns;
+    int64_t restored_ns; // when the first step after a restore was made; 0: there was none
 
     pthread_mutex_t lock;
     struct daemon_learner_state state; // what others see; under the lock
@@ -280,6 +282,25 @@ static void learner_meet_head(struct daemon_learner *learner)
     learner->met = true;
 }
 
+// After a restart head is asked for before anything is relearned: once its tick was passed, only a base could
+// be published. A Redis that is away is not waited for longer than a moment. True: it was waited.
+static bool learner_await_head(struct daemon_learner *learner, int timeout_ms)
+{
+    if (learner->met || !learner->config.outbox || timeout_ms <= 0) {
+        return false;
+    }
+    struct daemon_outbox_state outbox;
+    daemon_outbox_state(learner->config.outbox, &outbox);
+    int64_t now = base_clock_monotonic_ns(learner->config.clock);
+    learner->restored_ns = learner->restored_ns ? learner->restored_ns : now;
+    if (outbox.connected || outbox.failed ||
+        now - learner->restored_ns >= (int64_t)LEARNER_MEET_MS * 1000000) {
+        return false;
+    }
+    learner_settle(learner, timeout_ms);
+    return true;
+}
+
 // True if the model has something that readers do not have and that is not on its way.
 static bool learner_has_news(const struct daemon_learner *learner)
 {
@@ -462,6 +483,10 @@ static void learner_end(struct daemon_learner *learner)
 
 bool daemon_learner_step(struct daemon_learner *learner, int timeout_ms)
 {
+    if (learner->phase == LEARNER_LEARNING && learner_await_head(learner, timeout_ms)) {
+        learner_beat(learner);
+        return true;
+    }
     if (learner->phase == LEARNER_LEARNING) {
         struct daemon_item *item = daemon_feed_take(learner->config.feed, learner->cut ? 0 : timeout_ms);
         if (item) {

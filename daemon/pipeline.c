@@ -517,6 +517,7 @@ static void pipeline_step_ingest(struct daemon_pipeline *pipeline)
 bool daemon_pipeline_step(struct daemon_pipeline *pipeline)
 {
     daemon_feed_set_relief(pipeline->feed, pipeline_relieve, pipeline);
+    bool published = pipeline->outbox && daemon_outbox_step(pipeline->outbox); // first: it tells head
     if (!pipeline->ingest_ended) {
         pipeline_step_ingest(pipeline);
         pipeline_show(pipeline, NULL, pipeline->ingest_ended);
@@ -524,7 +525,6 @@ bool daemon_pipeline_step(struct daemon_pipeline *pipeline)
     if (!pipeline->learner_ended) {
         pipeline_learn(pipeline);
     }
-    bool published = pipeline->outbox && daemon_outbox_step(pipeline->outbox);
     bool cut = pipeline->cutter && daemon_cutter_step(pipeline->cutter);
     return !pipeline->ingest_ended || !pipeline->learner_ended || published || cut;
 }

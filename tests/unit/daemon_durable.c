@@ -9,6 +9,11 @@
 #include "base/random.h"
 #include "daemon/pipeline.h"
 #include "daemon_pipeline_world.h"
+#include "publisher/keys.h"
+#include "publisher/manifest.h"
+#include "publisher/reader.h"
+#include "publisher/redis.h"
+#include "support_redis.h"
 
 enum { IMPRESSIONS = 12000, STEP_MS = 20, STEPS_MAX = 100000 };
 
@@ -246,6 +251,102 @@ Test(daemon_durable, an_older_database_is_refused)
     daemon_store_close(old);
     daemon_store_close(present);
     world_close(&world);
+}
+
+// The manifest that head names.
+static struct publisher_manifest *head_manifest(const char *socket)
+{
+    const struct publisher_redis_config config = {.socket = socket, .timeout_ms = 1000};
+    struct base_error error = {0};
+    struct publisher_redis *redis = publisher_redis_new(&config, &error);
+    cr_assert(redis && publisher_redis_connect(redis, &error) == 0, "%s", error.text);
+    char key[PUBLISHER_KEY_MAX];
+    struct publisher_reply *reply = NULL;
+    publisher_key_head("test", key);
+    struct base_span words[] = {base_span_string("GET"), base_span_string(key)};
+    cr_assert_eq(publisher_redis_call(redis, words, 2, &reply, &error), 0, "%s", error.text);
+    struct publisher_version version;
+    uint64_t checksum;
+    cr_assert(publisher_head_parse(publisher_reply_text(reply), &version, &checksum));
+    publisher_reply_free(reply);
+    publisher_key_manifest("test", version, key);
+    words[1] = base_span_string(key);
+    cr_assert_eq(publisher_redis_call(redis, words, 2, &reply, &error), 0, "%s", error.text);
+    struct publisher_manifest *manifest =
+        publisher_manifest_parse(publisher_reply_text(reply), "test", &error);
+    cr_assert(manifest, "%s", error.text);
+    publisher_reply_free(reply);
+    publisher_redis_free(redis);
+    return manifest;
+}
+
+static uint64_t reader_hash(const char *socket)
+{
+    const struct publisher_reader_config config = {.redis = {.socket = socket, .timeout_ms = 1000},
+                                                   .model = "test"};
+    struct base_error error = {0};
+    struct publisher_reader *reader = publisher_reader_new(&config, &error);
+    bool changed;
+    cr_assert(reader && publisher_reader_follow(reader, 0, &changed, &error) == 0, "%s", error.text);
+    uint64_t hash = publisher_reader_hash(reader);
+    publisher_reader_free(reader);
+    return hash;
+}
+
+// A life that dies after `steps`; what head then names, or NULL.
+static struct publisher_manifest *machine_live(struct machine *machine, struct world *world, int steps,
+                                               const char *socket)
+{
+    struct daemon_pipeline *pipeline = machine_start(machine, world);
+    cr_assert(!machine_step(machine, pipeline, steps));
+    struct daemon_pipeline_state state;
+    daemon_pipeline_state(pipeline, &state);
+    daemon_pipeline_free(pipeline);
+    return state.outbox.publications ? head_manifest(socket) : NULL;
+}
+
+Test(daemon_durable, after_a_crash_publication_goes_on_with_deltas)
+{
+    struct support_redis *redis = support_redis_start(NULL);
+    const char *socket = support_redis_socket(redis);
+    struct world world = {0};
+    world_open(&world, 4 * IMPRESSIONS, socket);
+    world.config->publish.interval = STEP_MS;
+    world.config->publish.base_ratio = 100;
+    world.config->cuts.interval = 4 * STEP_MS;
+    world.config->cuts.share = 1;
+    struct machine machine;
+    machine_open(&machine);
+    machine.options.publish = true;
+    machine.options.to = NULL;
+    struct publisher_manifest *first = machine_live(&machine, &world, 11, socket);
+    struct daemon_cut_record record;
+    struct base_error error = {0};
+    cr_assert_eq(daemon_cuts_get(machine.store, &record, &error), 0, "%s", error.text);
+    cr_assert(first && first->tick > record.tick, "head is ahead of the cut: %lld, %lld",
+              (long long)first->tick, (long long)record.tick);
+
+    struct daemon_pipeline *pipeline = machine_start(&machine, &world);
+    struct daemon_pipeline_state state;
+    machine_finish(&machine, pipeline, &state);
+    struct publisher_manifest *last = head_manifest(socket);
+    cr_assert(last->version.epoch > first->version.epoch && last->tick > first->tick,
+              "%llu.%llu after tick %lld, then %llu.%llu after tick %lld",
+              (unsigned long long)first->version.epoch, (unsigned long long)first->version.number,
+              (long long)first->tick, (unsigned long long)last->version.epoch,
+              (unsigned long long)last->version.number, (long long)last->tick);
+    cr_assert(last->deltas > first->deltas && last->base.version.epoch == first->base.version.epoch,
+              "a later life builds upon the earlier one's base: %u deltas on %llu.%llu, then %u on %llu.%llu",
+              first->deltas, (unsigned long long)first->base.version.epoch,
+              (unsigned long long)first->base.version.number, last->deltas,
+              (unsigned long long)last->base.version.epoch, (unsigned long long)last->base.version.number);
+    cr_assert_eq(reader_hash(socket), daemon_pipeline_hash(pipeline));
+    daemon_pipeline_free(pipeline);
+    publisher_manifest_free(first);
+    publisher_manifest_free(last);
+    daemon_store_close(machine.store);
+    world_close(&world);
+    support_redis_stop(redis);
 }
 
 Test(daemon_durable, with_threads_and_a_database_a_stop_loses_nothing)
