@@ -127,6 +127,7 @@ static const struct base_disk_operations system_operations = {
     .space = system_space,
 };
 
+// It has no state; it is not const because the operations take a disk that may have some.
 struct base_disk base_disk_system = {&system_operations};
 
 // ---- with errors ----

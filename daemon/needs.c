@@ -54,7 +54,8 @@ static double log_segments(const struct daemon_config *config, uint32_t lanes)
 static void need_stage(const struct daemon_config *config, const struct daemon_needs_rates *rates,
                        uint32_t stage, uint32_t lanes, struct daemon_needs_log *log)
 {
-    int64_t retention = stage == 0 ? daemon_config_dedupe(config, 0) : 0;
+    int64_t retention =
+        stage == 0 ? daemon_config_dedupe(config, 0) : daemon_config_action(config, stage)->window;
     bool by_id = false, by_touch = false, followed = false;
     for (uint32_t rank = 1; rank < daemon_config_ranks(config); rank++) {
         const struct daemon_config_action *action = daemon_config_action(config, rank);

@@ -73,13 +73,14 @@ start() { # CONFIGURATION: sets $daemon
   pids+=("$daemon")
 }
 
+settled='d["lag"] == 0 and d["kinds"]["F3"] == d["topics"]["click"]["joined"] > 0'
 # Waits until the daemon has read all, and every click has come to its end.
 settle() { # STATE_DIR
   for _ in $(seq 300); do
     sleep 0.2
     kill -0 "$daemon" 2>/dev/null || fail "freshetd is gone"
     [ -f "$1/status.json" ] || continue
-    [ "$(json "$1/status.json" 'd["lag"] == 0 and d["kinds"]["F3"] == d["topics"]["click"]["joined"] > 0')" = True ] && return
+    [ "$(json "$1/status.json" "$settled")" = True ] && return
   done
   fail "not settled: $(cat "$1/status.json")"
 }
@@ -155,7 +156,8 @@ for where in elsewhere c; do
 done
 tick=$(json "$state/status.json" 'd["tick"]')
 weights=$(json "$state/status.json" 'd["weights"]')
-[ "$(replayed --obey "$state/journal" --to "$tick" | cut -d' ' -f1)" = "$weights" ] || fail "after more events other weights"
+[ "$(replayed --obey "$state/journal" --to "$tick" | cut -d' ' -f1)" = "$weights" ] ||
+  fail "after more events other weights"
 [ "$(json "$work/elsewhere/status.json" 'd["samples"]')" = "$(json "$state/status.json" 'd["samples"]')" ] ||
   fail "the imported cut went on to other samples"
 echo "an exported cut went on elsewhere: $(json "$work/elsewhere/status.json" 'd["samples"]') samples in both"
@@ -164,7 +166,7 @@ echo "an exported cut went on elsewhere: $(json "$work/elsewhere/status.json" 'd
 refused() { # WHAT WORDS: freshetd on $work/c.yaml stops and says the words
   if timeout 20 "$freshetd" -c "$work/c.yaml" 2>"$work/refused.log"; then fail "$1 was taken"; fi
   grep -q "$2" "$work/refused.log" || fail "$1: $(tail -n 1 "$work/refused.log")"
-  echo "$1: $(sed -n 's/.*error_text="\{0,1\}\([^"]*\).*/\1/p; s/.*level=error \(.*\)/\1/p' "$work/refused.log" | tail -n 1 | cut -c1-150)"
+  echo "$1: $(sed -n 's/.*level=error .* error="\([^"]*\)".*/\1/p' "$work/refused.log" | tail -n 1)"
 }
 cp -a "$state/db" "$work/db-old"
 start "$work/c.yaml"
@@ -207,7 +209,8 @@ if mount -t tmpfs -o size=40m tmpfs "$work/small" 2>/dev/null; then
   stop "$small/state"
   tick=$(json "$small/state/status.json" 'd["tick"]')
   expected=$(json "$small/state/status.json" 'd["weights"] + " " + d["samples_fingerprint"]')
-  [ "$(replayed --obey "$small/state/journal" --to "$tick")" = "$expected" ] || fail "after a full disk other weights"
+  [ "$(replayed --obey "$small/state/journal" --to "$tick")" = "$expected" ] ||
+    fail "after a full disk other weights"
   echo "a full disk: stopped in order, went on to the weights of an undisturbed replay"
 else
   echo "a full disk: NOT RUN, it needs the right to mount"
