@@ -749,5 +749,9 @@ int consumer_segments_scan(struct consumer_segments *segments,
             return -1;
         }
     }
-    return segments_trim(segments, error) != 0 || segments_remove_others(segments, error) != 0 ? -1 : 0;
+    if (segments_trim(segments, error) != 0) {
+        return -1;
+    }
+    base_failpoint("segments.trimmed");
+    return segments_remove_others(segments, error);
 }
