@@ -187,7 +187,9 @@ with open(sys.argv[1], "r+b") as file:
     file.write(bytes([byte[0] ^ 1]))
 PYTHON
 refused "a flipped byte" "$(basename "$log")"
-if "$freshet" replay -c "$work/c.yaml" --from 999999 --quiet 2>"$work/refused.log"; then fail "a cut that is not there"; fi
+if "$freshet" replay -c "$work/c.yaml" --from 999999 --quiet 2>"$work/refused.log"; then
+  fail "a cut that is not there was taken"
+fi
 grep -q 999999 "$work/refused.log" || fail "cut 999999: $(cat "$work/refused.log")"
 
 # ---- 5: a full disk ----
