@@ -220,7 +220,7 @@ static void replay_print(const struct daemon_config *config, const struct daemon
                          struct daemon_status_times end)
 {
     static const struct daemon_pipeline_state before;
-    char *text = daemon_status_text(config, &before, begin, state, end);
+    char *text = daemon_status_text(config, &before, begin, state, end, NULL);
     json_t *object = json_loads(text, 0, NULL);
     free(text);
     char hash[17];

@@ -38,6 +38,7 @@ struct freshetd {
 
     struct daemon_pipeline_state shown; // at the last status
     struct daemon_status_times shown_times;
+    struct daemon_status_source source;
     int64_t reported_ns, petted_ns;
     uint64_t petted_ingest, petted_learner; // their beats when the watchdog was last petted
     uint64_t publications;                  // logged so far
@@ -145,7 +146,13 @@ static void show_status(struct freshetd *freshetd, const struct daemon_pipeline_
 {
     struct daemon_status_times times = {base_clock_monotonic_ns(&base_clock_system),
                                         base_clock_wall_ms(&base_clock_system)};
-    char *text = daemon_status_text(freshetd->config, &freshetd->shown, freshetd->shown_times, state, times);
+    char *statistics = daemon_pipeline_statistics(freshetd->pipeline);
+    daemon_status_source_read(&freshetd->source, freshetd->config, statistics);
+    free(statistics);
+    freshetd->source.trouble = state->trouble;
+    freshetd->source.trouble_ms = state->trouble_ms;
+    char *text = daemon_status_text(freshetd->config, &freshetd->shown, freshetd->shown_times, state, times,
+                                    &freshetd->source);
     struct base_error error = {0};
     if (daemon_status_write(freshetd->config->state_dir, text, &error)) {
         base_log_error(freshetd->log, BASE_LOG_WARNING, "cannot write the status file", &error);

@@ -121,10 +121,15 @@ static const struct consumer_ingest_sink *pipeline_sink(struct daemon_pipeline *
 static int pipeline_ingest(struct daemon_pipeline *pipeline, int timeout_ms, struct base_error *error)
 {
     struct consumer_ingest_sink sink;
-    // A retriable error is a peer that is away: the source heals itself, and the lag shows it.
-    if (consumer_ingest_step(pipeline->ingest, timeout_ms, pipeline_sink(pipeline, &sink), error) &&
-        !error->retriable) {
-        return -1;
+    if (consumer_ingest_step(pipeline->ingest, timeout_ms, pipeline_sink(pipeline, &sink), error)) {
+        if (!error->retriable) {
+            return -1;
+        }
+        // A peer that is away: the source heals itself, and the status shows it.
+        pthread_mutex_lock(&pipeline->lock);
+        pipeline->trouble = *error;
+        pipeline->trouble_ms = base_clock_wall_ms(pipeline->clock);
+        pthread_mutex_unlock(&pipeline->lock);
     }
     return pipeline->cutter ? pipeline_cut(pipeline, false, error) : 0;
 }
@@ -614,6 +619,8 @@ void daemon_pipeline_state(struct daemon_pipeline *pipeline, struct daemon_pipel
     state->beats = pipeline->beats;
     state->ended = pipeline->ended;
     state->error = pipeline->error;
+    state->trouble = pipeline->trouble;
+    state->trouble_ms = pipeline->trouble_ms;
     state->ingest = pipeline->ingest_state;
     pthread_mutex_unlock(&pipeline->lock);
     state->joined = pipeline->joined;
@@ -627,6 +634,12 @@ void daemon_pipeline_state(struct daemon_pipeline *pipeline, struct daemon_pipel
     if (pipeline->cutter) {
         daemon_cutter_state(pipeline->cutter, &state->cutter);
     }
+}
+
+char *daemon_pipeline_statistics(const struct daemon_pipeline *pipeline)
+{
+    struct consumer_source *source = pipeline->source;
+    return source && source->operations->statistics ? source->operations->statistics(source) : NULL;
 }
 
 uint64_t daemon_pipeline_hash(const struct daemon_pipeline *pipeline)

@@ -58,9 +58,11 @@ struct daemon_pipeline_beginning {
 };
 
 struct daemon_pipeline_state {
-    uint64_t beats;          // of ingest: moves on as long as its thread is alive
-    bool ended;              // ingest has: source finished, stopped or failed
-    struct base_error error; // of ingest; code BASE_OK: none
+    uint64_t beats;            // of ingest: moves on as long as its thread is alive
+    bool ended;                // ingest has: source finished, stopped or failed
+    struct base_error error;   // of ingest; code BASE_OK: none
+    struct base_error trouble; // the last one of the source that heals by itself; BASE_OK: there was none
+    int64_t trouble_ms;        // when, by the wall clock
     struct consumer_ingest_state ingest;
     struct daemon_learner_state learner;
     struct daemon_outbox_state outbox;
@@ -90,6 +92,8 @@ int daemon_pipeline_join(struct daemon_pipeline *pipeline, struct base_error *er
 void daemon_pipeline_free(struct daemon_pipeline *pipeline); // stops and joins first; takes NULL
 
 void daemon_pipeline_state(struct daemon_pipeline *pipeline, struct daemon_pipeline_state *state);
+// What the source says of itself (consumer/source.h), or NULL; the caller frees. Any thread.
+char *daemon_pipeline_statistics(const struct daemon_pipeline *pipeline);
 // After the join: the weight hash.
 uint64_t daemon_pipeline_hash(const struct daemon_pipeline *pipeline);
 

@@ -56,6 +56,8 @@ struct daemon_pipeline {
     uint64_t beats;
     bool ended;
     struct base_error error;
+    struct base_error trouble;
+    int64_t trouble_ms;
     struct consumer_ingest_state ingest_state;
 };
 

@@ -130,9 +130,38 @@ static void status_hash(json_t *object, const char *name, uint64_t hash)
     json_object_set_new(object, name, json_string(text));
 }
 
+static json_t *status_source(const struct daemon_config *config, const struct daemon_status_source *source,
+                             int64_t wall_ms)
+{
+    if (!source) {
+        return json_null();
+    }
+    json_t *object = json_object();
+    bool kafka = config->source.kind == DAEMON_SOURCE_KAFKA;
+    json_object_set_new(object, "kind", json_string(kafka ? "kafka" : "files"));
+    json_object_set_new(object, "brokers", source->known ? json_integer(source->brokers) : json_null());
+    json_object_set_new(object, "brokers_up", source->known ? json_integer(source->brokers_up) : json_null());
+    json_object_set_new(object, "received_per_s",
+                        source->known ? json_real(source->messages_per_s) : json_null());
+    json_object_set_new(object, "received_bytes_per_s",
+                        source->known ? json_real(source->bytes_per_s) : json_null());
+    json_t *lag = json_object();
+    for (uint32_t rank = 0; rank < daemon_config_ranks(config); rank++) {
+        bool known = source->known && source->lag[rank] >= 0;
+        json_object_set_new(lag, daemon_config_rank_name(config, rank),
+                            known ? json_integer(source->lag[rank]) : json_null());
+    }
+    json_object_set_new(object, "unread", lag);
+    bool trouble = source->trouble.code != BASE_OK;
+    json_object_set_new(object, "error", trouble ? json_string(source->trouble.text) : json_null());
+    json_object_set_new(object, "error_age_ms",
+                        trouble ? json_integer(wall_ms - source->trouble_ms) : json_null());
+    return object;
+}
+
 char *daemon_status_text(const struct daemon_config *config, const struct daemon_pipeline_state *before,
                          struct daemon_status_times before_times, const struct daemon_pipeline_state *now,
-                         struct daemon_status_times now_times)
+                         struct daemon_status_times now_times, const struct daemon_status_source *source)
 {
     double seconds = (double)(now_times.monotonic_ns - before_times.monotonic_ns) / 1e9;
     json_t *object = json_object();
@@ -154,6 +183,7 @@ char *daemon_status_text(const struct daemon_config *config, const struct daemon
                             : json_integer(now_times.wall_ms - now->ingest.watermark));
     json_object_set_new(object, "tick", status_time(now->learner.tick));
     json_object_set_new(object, "rows", json_integer((json_int_t)now->learner.rows));
+    json_object_set_new(object, "source", status_source(config, source, now_times.wall_ms));
     status_publication(object, config, &now->outbox);
     json_object_set_new(object, "tasks", status_evaluations(config, now->learner.tasks, now->learner.window));
     json_object_set_new(object, "tasks_total",

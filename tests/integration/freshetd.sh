@@ -107,6 +107,7 @@ start_redis
 await "READY=1" grep -q READY=1 "$work/notified"
 await "STATUS=" grep -q STATUS=lag "$work/notified"
 await "WATCHDOG=1" grep -q WATCHDOG=1 "$work/notified"
+await "the source's numbers" grep -q '"brokers_up": 1' "$work/state/status.json"
 
 # ---- SIGKILL leaves nothing that the next start minds ----
 kill -KILL "$daemon"

@@ -40,16 +40,23 @@ static struct daemon_pipeline_state state_make(void)
     return state;
 }
 
-static json_t *status_json(const struct daemon_pipeline_state *before, struct daemon_status_times then,
-                           const struct daemon_pipeline_state *now, struct daemon_status_times at)
+static json_t *status_of_source(const struct daemon_status_source *source,
+                                const struct daemon_pipeline_state *before, struct daemon_status_times then,
+                                const struct daemon_pipeline_state *now, struct daemon_status_times at)
 {
     struct daemon_config *config = config_make();
-    char *text = daemon_status_text(config, before, then, now, at);
+    char *text = daemon_status_text(config, before, then, now, at, source);
     json_t *object = json_loads(text, 0, NULL);
     cr_assert(object, "%s", text);
     free(text);
     daemon_config_free(config);
     return object;
+}
+
+static json_t *status_json(const struct daemon_pipeline_state *before, struct daemon_status_times then,
+                           const struct daemon_pipeline_state *now, struct daemon_status_times at)
+{
+    return status_of_source(NULL, before, then, now, at);
 }
 
 static double number(const json_t *object, const char *key)
@@ -136,11 +143,12 @@ Test(daemon_status, every_key_is_in_the_page)
     fclose(file);
     struct daemon_pipeline_state state = state_make();
     struct daemon_status_times times = {5, 5};
-    json_t *object = status_json(&state, times, &state, times);
+    const struct daemon_status_source source = {0};
+    json_t *object = status_of_source(&source, &state, times, &state, times);
     const json_t *topic = json_object_get(json_object_get(object, "topics"), "click");
     const json_t *task = json_array_get(json_object_get(object, "tasks"), 0);
-    const json_t *const objects[] = {object, topic, task};
-    for (size_t i = 0; i < 3; i++) {
+    const json_t *const objects[] = {object, topic, task, json_object_get(object, "source")};
+    for (size_t i = 0; i < 4; i++) {
         const char *key;
         json_t *value;
         cr_assert_gt(json_object_size(objects[i]), 5);
@@ -151,6 +159,46 @@ Test(daemon_status, every_key_is_in_the_page)
             cr_assert(strstr(page, quoted), "docs/STATUS.md lacks %s", quoted);
         }
     }
+    json_decref(object);
+}
+
+Test(daemon_status, source)
+{
+    struct daemon_pipeline_state state = state_make();
+    struct daemon_status_times times = {5, 5000};
+    json_t *object = status_json(&state, times, &state, times);
+    cr_assert(json_is_null(json_object_get(object, "source")), "a replay's");
+    json_decref(object);
+
+    struct daemon_status_source source = {0};
+    object = status_of_source(&source, &state, times, &state, times);
+    json_t *of_source = json_object_get(object, "source");
+    static const char *const unknown[] = {"brokers", "brokers_up",  "received_per_s", "received_bytes_per_s",
+                                          "error",   "error_age_ms"};
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
+        cr_assert(json_is_null(json_object_get(of_source, unknown[i])), "%s", unknown[i]);
+    }
+    json_decref(object);
+
+    source = (struct daemon_status_source){.known = true,
+                                           .brokers = 3,
+                                           .brokers_up = 2,
+                                           .messages_per_s = 1.5,
+                                           .bytes_per_s = 99,
+                                           .lag = {7, -1},
+                                           .trouble = {.code = BASE_ENETWORK, .text = "no broker"},
+                                           .trouble_ms = 4200};
+    object = status_of_source(&source, &state, times, &state, times);
+    of_source = json_object_get(object, "source");
+    cr_assert_str_eq(json_string_value(json_object_get(of_source, "kind")), "files");
+    cr_assert_eq(number(of_source, "brokers"), 3);
+    cr_assert_eq(number(of_source, "brokers_up"), 2);
+    cr_assert_eq(number(of_source, "received_per_s"), 1.5);
+    cr_assert_eq(number(of_source, "received_bytes_per_s"), 99);
+    cr_assert_eq(number(json_object_get(of_source, "unread"), "impression"), 7);
+    cr_assert(json_is_null(json_object_get(json_object_get(of_source, "unread"), "click")));
+    cr_assert_str_eq(json_string_value(json_object_get(of_source, "error")), "no broker");
+    cr_assert_eq(number(of_source, "error_age_ms"), 800);
     json_decref(object);
 }
 
