@@ -29,6 +29,9 @@
     FAILPOINT("store.written", "a cut's batch is durable, LAST_CUT still names the one before")             \
     FAILPOINT("file.written", "a file that replaces another is whole beside it")                            \
     FAILPOINT("file.renamed", "it has taken the other's name, the directory is not yet synced")             \
+    FAILPOINT("cut.named", "LAST_CUT names the new cut, ingest does not know yet")                          \
+    FAILPOINT("kept.filled", "a kept cut is whole under a name that does not count")                        \
+    FAILPOINT("kept.named", "a kept cut has its name, the directory is not yet synced")                     \
     FAILPOINT("segments.unlinked", "a segment that no cut needs is removed")                                \
     FAILPOINT("segments.trimmed", "at a restart, what lies behind a log's saved end is cut off")            \
     FAILPOINT("segments.made", "a new segment of a journey log exists, its directory not yet synced")       \

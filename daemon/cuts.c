@@ -9,6 +9,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "base/section.h"
 #include "daemon/cuts_private.h"
 
@@ -197,6 +198,9 @@ int daemon_cuts_made(struct base_disk *disk, const char *state_dir, const struct
     base_section_end(&buffer, mark);
     int result = base_disk_replace(disk, path, base_buffer_span(&buffer), error);
     base_buffer_free(&buffer);
+    if (result == 0) {
+        base_failpoint("cut.named");
+    }
     return result;
 }
 

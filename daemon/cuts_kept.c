@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/failpoint.h"
 #include "daemon/cuts_private.h"
 
 #define KEPT_NEW ".keep"
@@ -325,9 +326,13 @@ int daemon_cuts_keep(struct base_disk *disk, const char *state_dir, struct daemo
         return room < 0 ? -1 : 0;
     }
     if (base_disk_make_directory(disk, cuts, error) || base_disk_sync_directory(disk, state_dir, error) ||
-        daemon_cuts_tree_remove(fresh, error) || kept_fill(disk, state_dir, fresh, store, record, error) ||
-        base_disk_rename(disk, fresh, path, error)) {
+        daemon_cuts_tree_remove(fresh, error) || kept_fill(disk, state_dir, fresh, store, record, error)) {
         return -1;
     }
+    base_failpoint("kept.filled");
+    if (base_disk_rename(disk, fresh, path, error)) {
+        return -1;
+    }
+    base_failpoint("kept.named");
     return base_disk_sync_directory(disk, cuts, error);
 }
