@@ -345,7 +345,10 @@ static void story_replay(struct story *story, int64_t to, uint64_t weights)
         .to = &to,
         .workers = 1,
         .state_dir = state_dir,
-        .parts = {.open_source = story_open_source, .context = story, .clock = &story->clock.clock},
+        .parts = {.open_source = story_open_source,
+                  .context = story,
+                  .disk = sim_disk_base(story->disk),
+                  .clock = &story->clock.clock},
     };
     story->bounded = true;
     story->pipeline = daemon_pipeline_new(story->config, &options, &error);

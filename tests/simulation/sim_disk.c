@@ -26,10 +26,15 @@ struct change { // of a file's content
     bool lost; // a sync has failed: no later one makes it durable
 };
 
+struct content { // what lies beyond the bytes is zeros
+    struct base_buffer bytes;
+    uint64_t size;
+};
+
 struct record {     // of a file, or of a directory
     uint64_t inode; // 0: no longer that of a file that exists
     bool directory;
-    struct base_buffer durable;
+    struct content durable;
     struct change *changes;
     uint32_t count, capacity;
     bool marked;
@@ -187,7 +192,7 @@ static void record_free(struct record *record)
         free(record->changes[i].bytes);
     }
     free(record->changes);
-    base_buffer_free(&record->durable);
+    base_buffer_free(&record->durable.bytes);
     free(record);
 }
 
@@ -214,29 +219,30 @@ static void record_change(struct record *record, struct change change)
     record->changes[record->count++] = change;
 }
 
-// Makes the content `size` bytes long, with zeros behind what there was.
-static void content_resize(struct base_buffer *content, uint64_t size)
+static void content_resize(struct content *content, uint64_t size)
 {
-    if (size > content->size) {
-        size_t more = (size_t)size - content->size;
-        base_buffer_reserve(content, more);
-        memset(content->data + content->size, 0, more);
-    }
-    content->size = (size_t)size;
+    content->size = size;
+    content->bytes.size = content->bytes.size < size ? content->bytes.size : (size_t)size;
 }
 
-static void content_write(struct base_buffer *content, uint64_t offset, const uint8_t *bytes, size_t size)
+static void content_write(struct content *content, uint64_t offset, const uint8_t *bytes, size_t size)
 {
+    struct base_buffer *buffer = &content->bytes;
     if (size == 0) {
         return;
     }
-    if (offset + size > content->size) {
-        content_resize(content, offset + size);
+    size_t end = (size_t)offset + size;
+    if (end > buffer->size) {
+        size_t more = end - buffer->size;
+        base_buffer_reserve(buffer, more);
+        memset(buffer->data + buffer->size, 0, more);
+        buffer->size = end;
     }
-    memcpy(content->data + offset, bytes, size);
+    memcpy(buffer->data + offset, bytes, size);
+    content->size = content->size > end ? content->size : end;
 }
 
-static void content_apply(struct base_buffer *content, const struct change *change)
+static void content_apply(struct content *content, const struct change *change)
 {
     switch (change->kind) {
     case CHANGE_WRITE:
@@ -377,7 +383,12 @@ static int disk_allocate(struct base_disk *base, int fd, const char *path, uint6
     if (sim_fault(disk->faults, "disk.full")) {
         return ENOSPC;
     }
-    int result = system_operations()->allocate(&base_disk_system, fd, path, size);
+    // Without taking the room: what is not written costs nothing, neither here nor in a simulation.
+    struct stat status;
+    int result = fstat(fd, &status) ? errno : 0;
+    if (result == 0 && (uint64_t)status.st_size < size) {
+        result = system_operations()->truncate(&base_disk_system, fd, path, size);
+    }
     if (result == 0) {
         record_change(record_of(disk, fd), (struct change){.kind = CHANGE_ALLOCATE, .offset = size});
     }
@@ -644,7 +655,7 @@ const char *sim_disk_stranger(struct sim_disk *disk)
 // ---- the power cut ----
 
 // Some pieces of a write: each one by itself, or those before or after a place.
-static void crash_tear(struct base_buffer *content, const struct change *change, struct sim_random *random)
+static void crash_tear(struct content *content, const struct change *change, struct sim_random *random)
 {
     uint64_t piece = sim_random_bits(random) & 1 ? SECTOR : WORD;
     uint64_t way = sim_random_below(random, 3);
@@ -715,8 +726,8 @@ static void crash_restore(struct sim_disk *disk, struct record *record, const ch
         int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
         failed = fd < 0 ||
                  base_disk_system.operations->write(&base_disk_system, fd, path,
-                                                    base_buffer_span(&record->durable), 0) ||
-                 fstat(fd, &status);
+                                                    base_buffer_span(&record->durable.bytes), 0) ||
+                 ftruncate(fd, (off_t)record->durable.size) || fstat(fd, &status);
         close(fd);
     }
     if (failed) {
