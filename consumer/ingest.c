@@ -77,6 +77,28 @@ static void partition_open(struct consumer_ingest *ingest, struct ingest_partiti
     partition->messages = base_alloc_zeroed((size_t)ingest->batch, sizeof *partition->messages);
 }
 
+// A journal of other partitions, or, where all begins afresh, of logs that are no more.
+static int ingest_check_journal(const struct consumer_ingest *ingest, struct base_error *error)
+{
+    const struct consumer_journal *journal = ingest->config.journal;
+    if (!journal) {
+        return 0;
+    }
+    if (consumer_journal_lanes(journal) != ingest->lanes) {
+        return base_error_set(error, BASE_ECONFLICT,
+                              "the journal is of topics of %u partitions, the source has %u",
+                              consumer_journal_lanes(journal), ingest->lanes);
+    }
+    for (uint32_t i = 0; i < ingest->partitions && !ingest->config.restore.data; i++) {
+        const struct ingest_partition *partition = &ingest->partition[i];
+        if (consumer_journal_replaced(journal, partition->rank, partition->lane, 0, error) < -1) {
+            return base_error_prefix(error, "topic %s, partition %u", ingest->config.topics[partition->rank],
+                                     partition->lane);
+        }
+    }
+    return 0;
+}
+
 struct consumer_ingest *consumer_ingest_new(const struct consumer_ingest_config *config,
                                             struct base_error *error)
 {
@@ -103,7 +125,8 @@ struct consumer_ingest *consumer_ingest_new(const struct consumer_ingest_config 
     for (uint32_t i = 0; i < ingest->partitions; i++) {
         partition_open(ingest, &ingest->partition[i], i);
     }
-    if (config->restore.data ? consumer_ingest_restore(ingest, error) : ingest_open_lanes(ingest, error)) {
+    if (ingest_check_journal(ingest, error) ||
+        (config->restore.data ? consumer_ingest_restore(ingest, error) : ingest_open_lanes(ingest, error))) {
         consumer_ingest_free(ingest);
         return NULL;
     }
@@ -330,9 +353,13 @@ void consumer_ingest_state(const struct consumer_ingest *ingest, struct consumer
         .ticks = ingest->ticks,
         .watermark = ingest_least_watermark(ingest),
         .frontier = ingest->frontier,
+        .skipped = ingest->config.journal ? consumer_journal_skipped(ingest->config.journal) : 0,
     };
     for (uint32_t i = 0; i < ingest->partitions; i++) {
         ingest_add_partition(ingest, &ingest->partition[i], state);
+    }
+    if (state->blocked) {
+        state->blocked_error = ingest->blocked_error;
     }
     for (uint32_t i = 0; i < ingest->lanes; i++) {
         ingest_add_counters(&state->counters, consumer_lane_counters(ingest->lane[i]));

@@ -108,7 +108,9 @@ struct consumer_ingest_state {
                        // CONSUMER_TIME_MAX: all of a finished source
     uint32_t idle;     // partitions
     uint32_t blocked;  // partitions whose next message waits for its schema
-    uint32_t finished; // partitions
+    uint64_t skipped;  // offsets that the operator's word skips
+    struct base_error blocked_error;        // what one of those that wait waits for; BASE_OK: nobody waits
+    uint32_t finished;                      // partitions
     struct consumer_lane_counters counters; // sums over the lanes
     struct consumer_lane_usage usage;
 };
@@ -162,9 +164,15 @@ int consumer_ingest_saved(struct base_span state, struct consumer_ingest_saved *
                           struct base_error *error);
 // Where the source has to begin for a saved state: rank-major, [ranks * lanes]; room for CONSUMER_TOPICS_MAX
 // * CONSUMER_LANES_MAX. It is the last record before the first that is not handled, so that ingest can see
-// that it is the same one; or, if the journal (NULL: none) skips it, what comes after. Errors: BASE_EFORMAT,
-// BASE_ECONFLICT (it is of another number of topics).
+// that it is the same one; or, if the journal (NULL: none) skips it or says that the log is another one, what
+// comes after; or CONSUMER_OFFSET_EARLIEST of a lane that came to be since. Errors: BASE_EFORMAT,
+// BASE_ECONFLICT (it is of another number of topics; a log was replaced after a later cut).
 int consumer_ingest_offsets(struct base_span state, const struct consumer_journal *journal, uint32_t ranks,
                             uint32_t *lanes, int64_t *offsets, struct base_error *error);
+
+// Likewise of the first record that is not handled. A source that no longer has the one before it, but this
+// one, begins here: retention has taken what was handled.
+int consumer_ingest_unread(struct base_span state, const struct consumer_journal *journal, uint32_t ranks,
+                           uint32_t *lanes, int64_t *offsets, struct base_error *error);
 
 #endif

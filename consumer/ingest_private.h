@@ -45,9 +45,10 @@ struct consumer_ingest {
 
     struct base_sample *samples; // of the present tick
     size_t sample_count, sample_capacity;
-    bool settled;  // no further tick can be handed over
-    bool complete; // config.last_tick is settled
-    bool letters;  // there are dead letters that are not synced
+    bool settled;                    // no further tick can be handed over
+    bool complete;                   // config.last_tick is settled
+    bool letters;                    // there are dead letters that are not synced
+    struct base_error blocked_error; // of the partition that was blocked last
     uint64_t read, events, dead, future, raises, sample_total, ticks;
     int64_t frontier;
 };

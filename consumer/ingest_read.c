@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "consumer/ingest_private.h"
 #include "consumer/journal.h"
+#include "consumer/log_changed.h"
 
 // ---- one message ------------------------------------------------------------
 
@@ -30,15 +31,13 @@ int consumer_ingest_log_changed(const struct consumer_ingest *ingest,
     int64_t offset = partition->expected
                          ? partition->last.offset
                          : consumer_journal_next(journal, partition->rank, partition->lane)->next;
-    base_error_set(
-        error, BASE_ECONFLICT,
-        "topic %s, partition %u: %s offset %lld%s: the log has changed beneath us; decide whether to "
-        "go on with what it holds now (freshet skip), or to begin anew with another state_dir",
-        ingest->config.topics[partition->rank], partition->lane,
+    return consumer_log_changed(
+        error, BASE_ECONFLICT, ingest->config.topics[partition->rank], partition->lane, CONSUMER_LOG_NEW,
+        "%s offset %lld%s: the log has changed beneath us; to go on with what it holds now, from its start "
+        "(or "
+        "--to an offset, or latest)",
         partition->expected ? "the record at" : "a decision was made at", (long long)offset,
         partition->expected ? " is not the one that was read before" : ", and the log ends before it");
-    error->fatal = true;
-    return -1;
 }
 
 void consumer_ingest_obey(struct consumer_ingest *ingest, struct ingest_partition *partition, int64_t offset)
@@ -166,6 +165,9 @@ static int partition_decode(struct consumer_ingest *ingest, const struct consume
     switch (consumer_decoder_decode(ingest->config.decoders[message->rank], ingest->config.source, message,
                                     &event, &reason)) {
     case CONSUMER_DECODE_BLOCKED:
+        ingest->blocked_error = reason;
+        base_error_prefix(&ingest->blocked_error, "topic %s, partition %u, offset %lld waits",
+                          ingest->config.topics[message->rank], message->lane, (long long)message->offset);
         return 0;
     case CONSUMER_DECODE_DEAD:
         result = partition_set_aside(ingest, sink, partition, message, CONSUMER_INGEST_UNDECODABLE,
@@ -264,10 +266,10 @@ static int partition_pause(struct consumer_ingest *ingest, struct ingest_partiti
     if (!partition->expected) {
         consumer_ingest_obey(ingest, partition, position.next);
     }
-    if (!position.finished) {
+    if (!position.finished && !(partition->expected && position.caught_up)) {
         return 0;
     }
-    if (partition->expected) {
+    if (partition->expected) { // the log ends before it
         return consumer_ingest_log_changed(ingest, partition, error);
     }
     partition->finished = true;

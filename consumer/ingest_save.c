@@ -179,21 +179,32 @@ void consumer_ingest_cut_done(struct consumer_ingest *ingest, uint64_t cut)
 
 // ---- restoring --------------------------------------------------------------
 
-// Where reading goes on, if the journal skips something there. The record before a skip is not looked at: the
-// operator has said that the log is another one.
-static void partition_skip(struct save_partition *partition, const struct consumer_journal *journal,
-                           uint32_t rank, uint32_t lane)
+// Where reading goes on, if the operator has decided something there. The record before is then not looked
+// at: it is gone, or the log is another one. Errors: consumer_journal_replaced's.
+static int partition_decided(struct save_partition *partition, const struct consumer_journal *journal,
+                             uint32_t rank, uint32_t lane, uint64_t cut, struct base_error *error)
 {
     if (!journal) {
-        return;
+        return 0;
+    }
+    static const struct consumer_mark none = {.offset = -1};
+    int64_t replaced = consumer_journal_replaced(journal, rank, lane, cut, error);
+    if (replaced < -1) {
+        return -1;
+    }
+    if (replaced >= 0) {
+        partition->offset = replaced;
+        partition->last = none;
+        partition->counted = INT64_MIN; // offsets begin anew
     }
     int64_t offset = consumer_journal_beyond(journal, rank, lane, partition->offset);
     if (offset != partition->offset ||
         (partition->last.offset >= 0 &&
          consumer_journal_beyond(journal, rank, lane, partition->last.offset) != partition->last.offset)) {
-        partition->last = (struct consumer_mark){.offset = -1};
+        partition->last = none;
     }
     partition->offset = offset;
+    return 0;
 }
 
 static int64_t partition_begin(const struct save_partition *partition)
@@ -205,7 +216,9 @@ static int ingest_check_head(const struct consumer_ingest *ingest, const struct 
                              struct base_error *error)
 {
     const struct consumer_source *source = ingest->config.source;
-    if (head->saved.ranks != source->ranks || head->saved.lanes != source->lanes) {
+    const struct consumer_journal *journal = ingest->config.journal;
+    uint32_t lanes = journal ? consumer_journal_lanes(journal) : head->saved.lanes; // some may be new
+    if (head->saved.ranks != source->ranks || head->saved.lanes > lanes || lanes != source->lanes) {
         return base_error_set(error, BASE_ECONFLICT,
                               SAVE_WHAT " is of %u topics of %u partitions, the source has %u of %u",
                               head->saved.ranks, head->saved.lanes, source->ranks, source->lanes);
@@ -215,7 +228,6 @@ static int ingest_check_head(const struct consumer_ingest *ingest, const struct 
                               SAVE_WHAT " has ticks of %lld ms, the configuration %lld",
                               (long long)head->tick_ms, (long long)ingest->config.tick_ms);
     }
-    const struct consumer_journal *journal = ingest->config.journal;
     if (journal && consumer_journal_position(journal) < head->journal_end) {
         return base_error_set(
             error, BASE_EFORMAT, "the journal ends at position %llu, it had %llu when the state was saved",
@@ -238,14 +250,18 @@ static void ingest_set_head(struct consumer_ingest *ingest, const struct save_he
 }
 
 static int partition_restore(const struct consumer_ingest *ingest, struct ingest_partition *partition,
-                             struct save_partition *saved, struct base_error *error)
+                             struct save_partition *saved, uint64_t cut, struct base_error *error)
 {
-    partition_skip(saved, ingest->config.journal, partition->rank, partition->lane);
-    if (partition->offset != partition_begin(saved)) { // as yet the source's
+    if (partition_decided(saved, ingest->config.journal, partition->rank, partition->lane, cut, error)) {
+        return base_error_prefix(error, "topic %s, partition %u", ingest->config.topics[partition->rank],
+                                 partition->lane);
+    }
+    int64_t begin = partition->offset; // as yet the source's
+    if (begin != partition_begin(saved) && begin != saved->offset) {
         return base_error_set(
             error, BASE_EINVAL,
             "topic %s, partition %u: the source begins at offset %lld, the saved state at %lld",
-            ingest->config.topics[partition->rank], partition->lane, (long long)partition->offset,
+            ingest->config.topics[partition->rank], partition->lane, (long long)begin,
             (long long)partition_begin(saved));
     }
     if (saved->offset < 0 || (saved->watermark > SAVE_TIME_MAX && saved->watermark != CONSUMER_TIME_MAX)) {
@@ -256,8 +272,27 @@ static int partition_restore(const struct consumer_ingest *ingest, struct ingest
     partition->offset = saved->offset;
     partition->watermark = saved->watermark;
     partition->last = saved->last;
-    partition->expected = saved->last.offset >= 0;
+    partition->expected = begin != saved->offset; // else it was cut by retention
     partition->counted = saved->counted;
+    return 0;
+}
+
+// The lanes that were saved, then those that came to be since.
+static int ingest_restore_lane(struct consumer_ingest *ingest, uint32_t lane, struct base_reader *reader,
+                               struct base_error *error)
+{
+    char directory[INGEST_PATH_MAX];
+    struct consumer_lane_config config = consumer_ingest_lane_config(ingest, lane, directory);
+    ingest->lane[lane] =
+        reader ? consumer_lane_restore(&config, reader, error) : consumer_lane_new(&config, error);
+    if (!ingest->lane[lane]) {
+        return base_error_prefix(error, "lane %u", lane);
+    }
+    uint32_t ranks = ingest->config.source->ranks;
+    for (uint32_t rank = 0; reader && rank < ranks; rank++) {
+        const struct ingest_partition *partition = &ingest->partition[lane * ranks + rank];
+        consumer_lane_place(ingest->lane[lane], rank, partition->watermark, partition->offset);
+    }
     return 0;
 }
 
@@ -270,22 +305,15 @@ int consumer_ingest_restore(struct consumer_ingest *ingest, struct base_error *e
         return -1;
     }
     ingest_set_head(ingest, &head);
-    for (uint32_t i = 0; i < ingest->partitions; i++) {
+    for (uint32_t i = 0; i < head.saved.lanes * head.saved.ranks; i++) {
         struct save_partition saved = partition_get(&reader);
-        if (partition_restore(ingest, &ingest->partition[i], &saved, error)) {
+        if (partition_restore(ingest, &ingest->partition[i], &saved, head.saved.cut, error)) {
             return -1;
         }
     }
     for (uint32_t lane = 0; lane < ingest->lanes; lane++) {
-        char directory[INGEST_PATH_MAX];
-        struct consumer_lane_config config = consumer_ingest_lane_config(ingest, lane, directory);
-        ingest->lane[lane] = consumer_lane_restore(&config, &reader, error);
-        if (!ingest->lane[lane]) {
-            return base_error_prefix(error, "lane %u", lane);
-        }
-        for (uint32_t rank = 0; rank < head.saved.ranks; rank++) {
-            const struct ingest_partition *partition = &ingest->partition[lane * head.saved.ranks + rank];
-            consumer_lane_place(ingest->lane[lane], rank, partition->watermark, partition->offset);
+        if (ingest_restore_lane(ingest, lane, lane < head.saved.lanes ? &reader : NULL, error)) {
+            return -1;
         }
     }
     return base_section_close(&reader, SAVE_WHAT, error);
@@ -305,8 +333,9 @@ int consumer_ingest_saved(struct base_span state, struct consumer_ingest_saved *
     return 0;
 }
 
-int consumer_ingest_offsets(struct base_span state, const struct consumer_journal *journal, uint32_t ranks,
-                            uint32_t *lanes, int64_t *offsets, struct base_error *error)
+// `unread`: of the first record that is not handled; else of the one before it, which is compared.
+static int state_offsets(struct base_span state, const struct consumer_journal *journal, uint32_t ranks,
+                         bool unread, uint32_t *lanes, int64_t *offsets, struct base_error *error)
 {
     struct base_reader reader;
     struct save_head head;
@@ -317,15 +346,35 @@ int consumer_ingest_offsets(struct base_span state, const struct consumer_journa
         return base_error_set(error, BASE_ECONFLICT, SAVE_WHAT " is of %u topics, not %u", head.saved.ranks,
                               ranks);
     }
-    for (uint32_t i = 0; i < ranks * head.saved.lanes; i++) {
-        struct save_partition partition = partition_get(&reader);
+    uint32_t count = journal && consumer_journal_lanes(journal) > head.saved.lanes
+                         ? consumer_journal_lanes(journal)
+                         : head.saved.lanes;
+    for (uint32_t i = 0; i < ranks * count; i++) {
         uint32_t rank = i % ranks, lane = i / ranks;
-        partition_skip(&partition, journal, rank, lane);
-        offsets[rank * head.saved.lanes + lane] = partition_begin(&partition);
+        struct save_partition partition = {.offset = CONSUMER_OFFSET_EARLIEST, .last.offset = -1};
+        if (lane < head.saved.lanes) {
+            partition = partition_get(&reader);
+            if (partition_decided(&partition, journal, rank, lane, head.saved.cut, error)) {
+                return base_error_prefix(error, "topic %u, partition %u", rank, lane);
+            }
+        }
+        offsets[rank * count + lane] = unread ? partition.offset : partition_begin(&partition);
     }
     if (reader.failed) {
         return base_error_set(error, BASE_EFORMAT, SAVE_WHAT " is shorter than its format says");
     }
-    *lanes = head.saved.lanes;
+    *lanes = count;
     return 0;
+}
+
+int consumer_ingest_offsets(struct base_span state, const struct consumer_journal *journal, uint32_t ranks,
+                            uint32_t *lanes, int64_t *offsets, struct base_error *error)
+{
+    return state_offsets(state, journal, ranks, false, lanes, offsets, error);
+}
+
+int consumer_ingest_unread(struct base_span state, const struct consumer_journal *journal, uint32_t ranks,
+                           uint32_t *lanes, int64_t *offsets, struct base_error *error)
+{
+    return state_offsets(state, journal, ranks, true, lanes, offsets, error);
 }

@@ -13,6 +13,7 @@
 
 #include "base/failpoint.h"
 #include "consumer/journal_file.h"
+#include "consumer/journal_words.h"
 
 enum {
     JOURNAL_PATH_MAX = 4096,
@@ -36,15 +37,11 @@ struct journal_queue {
     size_t count, capacity, next;
 };
 
-struct journal_skip {
-    uint32_t rank, lane;
-    int64_t from, to;
-};
-
 struct consumer_journal {
     char directory[JOURNAL_PATH_MAX];
     struct base_disk *disk;
     uint32_t ranks, lanes;
+    uint32_t said_lanes; // by the last record that says it; 0: none yet
     uint64_t file_bytes;
     bool read_only, failed;
     struct base_buffer partitions; // the payload of the record that every file begins with
@@ -58,8 +55,7 @@ struct consumer_journal {
     bool boundary;                // a record, or a file, ends or begins at `from`
     struct journal_queue *queues; // [lanes * ranks], lane-major
     size_t entry_count;
-    struct journal_skip *skips;
-    size_t skip_count;
+    struct consumer_journal_words words;
     struct base_buffer notes[CONSUMER_JOURNAL_KINDS]; // the last of each kind
     bool noted[CONSUMER_JOURNAL_KINDS];
 };
@@ -130,49 +126,6 @@ static int journal_enqueue(struct consumer_journal *journal, const struct consum
     return 0;
 }
 
-static int journal_add_skip(struct consumer_journal *journal, const struct journal_skip *skip,
-                            struct base_error *error)
-{
-    for (size_t i = 0; i < journal->skip_count; i++) {
-        const struct journal_skip *known = &journal->skips[i];
-        if (known->rank == skip->rank && known->lane == skip->lane && known->from == skip->from &&
-            known->to == skip->to) {
-            return 0; // each file repeats them
-        }
-    }
-    if (journal->skip_count == CONSUMER_JOURNAL_SKIPS_MAX) {
-        return base_error_set(error, BASE_ELIMIT, "the journal has %d skips already",
-                              CONSUMER_JOURNAL_SKIPS_MAX);
-    }
-    journal->skips = base_realloc(journal->skips, (journal->skip_count + 1) * sizeof *journal->skips);
-    journal->skips[journal->skip_count++] = *skip;
-    return 0;
-}
-
-static void journal_put_skip(struct base_buffer *payload, const struct journal_skip *skip)
-{
-    base_buffer_u32(payload, skip->rank);
-    base_buffer_u32(payload, skip->lane);
-    base_buffer_u64(payload, (uint64_t)skip->from);
-    base_buffer_u64(payload, (uint64_t)skip->to);
-}
-
-static int journal_read_skip(struct consumer_journal *journal, struct base_span payload,
-                             struct base_error *error)
-{
-    struct base_reader reader = {.rest = payload};
-    struct journal_skip skip;
-    skip.rank = base_reader_u32(&reader);
-    skip.lane = base_reader_u32(&reader);
-    skip.from = (int64_t)base_reader_u64(&reader);
-    skip.to = (int64_t)base_reader_u64(&reader);
-    if (reader.failed || reader.rest.size || skip.rank >= journal->ranks || skip.lane >= journal->lanes ||
-        skip.from < 0 || skip.to <= skip.from) {
-        return base_error_set(error, BASE_EFORMAT, "a skip that cannot be");
-    }
-    return journal_add_skip(journal, &skip, error);
-}
-
 static void journal_set_note(struct consumer_journal *journal, enum consumer_journal_kind kind,
                              struct base_span text)
 {
@@ -181,20 +134,95 @@ static void journal_set_note(struct consumer_journal *journal, enum consumer_jou
     journal->noted[kind] = true;
 }
 
-static int journal_check_partitions(const struct consumer_journal *journal, struct base_span payload,
-                                    struct base_error *error)
+static int journal_read_skip(struct consumer_journal *journal, struct base_span payload,
+                             struct base_error *error)
 {
-    if (payload.size == journal->partitions.size &&
-        memcmp(payload.data, journal->partitions.data, payload.size) == 0) {
-        return 0;
+    struct consumer_journal_skip skip;
+    if (consumer_journal_words_read_skip(payload, &skip) || skip.rank >= journal->ranks ||
+        skip.lane >= journal->lanes) {
+        return base_error_set(error, BASE_EFORMAT, "a skip that cannot be");
     }
-    struct base_reader reader = {.rest = payload};
-    uint32_t ranks = base_reader_u32(&reader);
-    uint32_t lanes = base_reader_u32(&reader);
+    return consumer_journal_words_skip(&journal->words, &skip, error);
+}
+
+// With it, what was decided or skipped in the partition counts no more.
+static int journal_add_replaced(struct consumer_journal *journal,
+                                const struct consumer_journal_replaced *replaced, struct base_error *error)
+{
+    struct journal_queue *queue = journal_queue(journal, replaced->rank, replaced->lane);
+    journal->entry_count -= queue->count;
+    free(queue->entries);
+    *queue = (struct journal_queue){0};
+    return consumer_journal_words_replace(&journal->words, replaced, error);
+}
+
+static int journal_read_replaced(struct consumer_journal *journal, struct base_span payload,
+                                 struct base_error *error)
+{
+    struct consumer_journal_replaced replaced;
+    if (consumer_journal_words_read_replaced(payload, &replaced) || replaced.rank >= journal->ranks ||
+        replaced.lane >= journal->lanes) {
+        return base_error_set(error, BASE_EFORMAT, "a replaced log that cannot be");
+    }
+    return journal_add_replaced(journal, &replaced, error);
+}
+
+// ---- partitions -------------------------------------------------------------
+
+static void journal_put_partitions(struct base_buffer *payload, uint32_t ranks, uint32_t lanes,
+                                   struct base_span names)
+{
+    base_buffer_clear(payload);
+    base_buffer_u32(payload, ranks);
+    base_buffer_u32(payload, lanes);
+    base_buffer_append(payload, names.data, names.size);
+}
+
+// The topics' names, each with its end.
+static struct base_span journal_names(const struct consumer_journal *journal)
+{
+    return base_span_make(journal->partitions.data + 2 * sizeof(uint32_t),
+                          journal->partitions.size - 2 * sizeof(uint32_t));
+}
+
+static void journal_set_lanes(struct consumer_journal *journal, uint32_t lanes)
+{
+    size_t old = (size_t)journal->ranks * journal->lanes, count = (size_t)journal->ranks * lanes;
+    assert(count >= old);
+    journal->queues = base_realloc(journal->queues, count * sizeof *journal->queues);
+    memset(journal->queues + old, 0, (count - old) * sizeof *journal->queues);
+    journal->lanes = lanes;
+    struct base_buffer partitions = {0};
+    journal_put_partitions(&partitions, journal->ranks, lanes, journal_names(journal));
+    base_buffer_free(&journal->partitions);
+    journal->partitions = partitions;
+}
+
+static int journal_conflict(const struct consumer_journal *journal, uint32_t ranks, uint32_t lanes,
+                            struct base_error *error)
+{
     return base_error_set(error, BASE_ECONFLICT,
                           "is of other topics or partitions: it has %u topics of %u partitions, the source "
                           "%u of %u; if these are equal, their names differ",
                           ranks, lanes, journal->ranks, journal->lanes);
+}
+
+// Partitions may have been added, by the operator's word.
+static int journal_take_partitions(struct consumer_journal *journal, struct base_span payload,
+                                   struct base_error *error)
+{
+    struct base_reader reader = {.rest = payload};
+    uint32_t ranks = base_reader_u32(&reader);
+    uint32_t lanes = base_reader_u32(&reader);
+    if (reader.failed || ranks != journal->ranks || !base_span_equal(reader.rest, journal_names(journal)) ||
+        lanes < journal->said_lanes || lanes > CONSUMER_LANES_MAX) {
+        return journal_conflict(journal, ranks, lanes, error);
+    }
+    if (lanes > journal->lanes) {
+        journal_set_lanes(journal, lanes);
+    }
+    journal->said_lanes = lanes;
+    return 0;
 }
 
 static int journal_take(void *context, const struct consumer_journal_record *record, struct base_error *error)
@@ -217,7 +245,9 @@ static int journal_take(void *context, const struct consumer_journal_record *rec
     case CONSUMER_JOURNAL_SKIP:
         return journal_read_skip(journal, record->payload, error);
     case CONSUMER_JOURNAL_PARTITIONS:
-        return journal_check_partitions(journal, record->payload, error);
+        return journal_take_partitions(journal, record->payload, error);
+    case CONSUMER_JOURNAL_REPLACED:
+        return journal_read_replaced(journal, record->payload, error);
     case CONSUMER_JOURNAL_CONFIGURATION:
     case CONSUMER_JOURNAL_ERA:
     case CONSUMER_JOURNAL_REWIND:
@@ -267,9 +297,9 @@ static int journal_begin_file(struct consumer_journal *journal, struct base_erro
             body_put(&body, position, kept[i], base_buffer_span(&journal->notes[kept[i]]));
         }
     }
-    for (size_t i = 0; i < journal->skip_count; i++) {
+    for (size_t i = 0; i < journal->words.skip_count; i++) {
         base_buffer_clear(&payload);
-        journal_put_skip(&payload, &journal->skips[i]);
+        consumer_journal_words_put_skip(&payload, &journal->words.skips[i]);
         body_put(&body, position, CONSUMER_JOURNAL_SKIP, base_buffer_span(&payload));
     }
     consumer_journal_file_begin(&bytes, position, (uint32_t)(CONSUMER_JOURNAL_HEADER + body.size));
@@ -370,6 +400,7 @@ static int journal_begin(struct consumer_journal *journal, struct base_error *er
         return -1;
     }
     journal->boundary = journal->from == 0;
+    journal->said_lanes = journal->lanes;
     return journal_begin_file(journal, error);
 }
 
@@ -403,6 +434,10 @@ static int journal_load(struct consumer_journal *journal, struct base_error *err
     if (journal_list(journal, error) ||
         (journal->file_count ? journal_read(journal, error) : journal_begin(journal, error))) {
         return -1;
+    }
+    if (journal->said_lanes != journal->lanes) {
+        journal_conflict(journal, journal->ranks, journal->said_lanes, error);
+        return base_error_prefix(error, "%s", journal->directory);
     }
     if (!journal->boundary) {
         uint64_t end = consumer_journal_position(journal);
@@ -441,8 +476,7 @@ struct consumer_journal *consumer_journal_open(const struct consumer_journal_con
     journal->from = from;
     journal->fd = -1;
     journal->queues = base_alloc_zeroed((size_t)config->ranks * config->lanes, sizeof *journal->queues);
-    base_buffer_u32(&journal->partitions, config->ranks);
-    base_buffer_u32(&journal->partitions, config->lanes);
+    journal_put_partitions(&journal->partitions, config->ranks, config->lanes, (struct base_span){0});
     for (uint32_t rank = 0; rank < config->ranks; rank++) {
         base_buffer_append(&journal->partitions, config->topics[rank], strlen(config->topics[rank]) + 1);
     }
@@ -470,7 +504,7 @@ void consumer_journal_free(struct consumer_journal *journal)
     base_buffer_free(&journal->partitions);
     base_buffer_free(&journal->unwritten);
     free(journal->queues);
-    free(journal->skips);
+    consumer_journal_words_done(&journal->words);
     free(journal->files);
     free(journal);
 }
@@ -513,10 +547,10 @@ int consumer_journal_skip(struct consumer_journal *journal, uint32_t rank, uint3
                               "no skip can be of topic %u, partition %u, offsets %lld to %lld", rank, lane,
                               (long long)from, (long long)to);
     }
-    const struct journal_skip skip = {rank, lane, from, to};
+    const struct consumer_journal_skip skip = {rank, lane, from, to};
     struct base_buffer payload = {0};
-    journal_put_skip(&payload, &skip);
-    int result = journal_add_skip(journal, &skip, error);
+    consumer_journal_words_put_skip(&payload, &skip);
+    int result = consumer_journal_words_skip(&journal->words, &skip, error);
     if (result == 0) {
         result = journal_append(journal, CONSUMER_JOURNAL_SKIP, base_buffer_span(&payload), error);
     }
@@ -524,10 +558,46 @@ int consumer_journal_skip(struct consumer_journal *journal, uint32_t rank, uint3
     return result;
 }
 
+int consumer_journal_replace(struct consumer_journal *journal, uint32_t rank, uint32_t lane, uint64_t cut,
+                             int64_t from, int64_t to, struct base_error *error)
+{
+    if (rank >= journal->ranks || lane >= journal->lanes || cut == 0 || from < 0 || to < 0) {
+        return base_error_set(error, BASE_EINVAL,
+                              "no log can be replaced at topic %u, partition %u, offsets %lld to %lld", rank,
+                              lane, (long long)from, (long long)to);
+    }
+    const struct consumer_journal_replaced replaced = {rank, lane, cut, from, to};
+    struct base_buffer payload = {0};
+    consumer_journal_words_put_replaced(&payload, &replaced);
+    int result = journal_add_replaced(journal, &replaced, error);
+    if (result == 0) {
+        result = journal_append(journal, CONSUMER_JOURNAL_REPLACED, base_buffer_span(&payload), error);
+    }
+    base_buffer_free(&payload);
+    return result;
+}
+
+int consumer_journal_grow(struct consumer_journal *journal, uint32_t lanes, struct base_error *error)
+{
+    if (lanes <= journal->lanes || lanes > CONSUMER_LANES_MAX) {
+        return base_error_set(error, BASE_EINVAL, "topics of %u partitions cannot come to have %u",
+                              journal->lanes, lanes);
+    }
+    journal_set_lanes(journal, lanes);
+    journal->said_lanes = lanes;
+    return journal_append(journal, CONSUMER_JOURNAL_PARTITIONS, base_buffer_span(&journal->partitions),
+                          error);
+}
+
+uint32_t consumer_journal_lanes(const struct consumer_journal *journal)
+{
+    return journal->lanes;
+}
+
 int consumer_journal_note(struct consumer_journal *journal, enum consumer_journal_kind kind,
                           struct base_span text, struct base_error *error)
 {
-    assert(kind >= CONSUMER_JOURNAL_CONFIGURATION && kind < CONSUMER_JOURNAL_KINDS);
+    assert(kind >= CONSUMER_JOURNAL_CONFIGURATION && kind <= CONSUMER_JOURNAL_REWIND);
     if (text.size > CONSUMER_JOURNAL_NOTE_MAX) {
         return base_error_set(error, BASE_ELIMIT,
                               "a note for the journal has %zu bytes, at most %d are taken", text.size,
@@ -543,7 +613,7 @@ int consumer_journal_note(struct consumer_journal *journal, enum consumer_journa
 bool consumer_journal_last(const struct consumer_journal *journal, enum consumer_journal_kind kind,
                            struct base_span *text)
 {
-    assert(kind >= CONSUMER_JOURNAL_CONFIGURATION && kind < CONSUMER_JOURNAL_KINDS);
+    assert(kind >= CONSUMER_JOURNAL_CONFIGURATION && kind <= CONSUMER_JOURNAL_REWIND);
     if (!journal->noted[kind]) {
         return false;
     }
@@ -632,15 +702,19 @@ uint64_t consumer_journal_needed(const struct consumer_journal *journal, uint32_
                                       : consumer_journal_position(journal);
 }
 
+int64_t consumer_journal_replaced(const struct consumer_journal *journal, uint32_t rank, uint32_t lane,
+                                  uint64_t cut, struct base_error *error)
+{
+    return consumer_journal_words_replaced(&journal->words, rank, lane, cut, error);
+}
+
 int64_t consumer_journal_beyond(const struct consumer_journal *journal, uint32_t rank, uint32_t lane,
                                 int64_t offset)
 {
-    for (size_t i = 0; i < journal->skip_count; i++) {
-        const struct journal_skip *skip = &journal->skips[i];
-        if (skip->rank == rank && skip->lane == lane && skip->from <= offset && offset < skip->to) {
-            offset = skip->to;
-            i = SIZE_MAX; // from the first again: they may overlap
-        }
-    }
-    return offset;
+    return consumer_journal_words_beyond(&journal->words, rank, lane, offset);
+}
+
+uint64_t consumer_journal_skipped(const struct consumer_journal *journal)
+{
+    return consumer_journal_words_skipped(&journal->words);
 }

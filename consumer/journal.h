@@ -22,6 +22,7 @@ enum {
     CONSUMER_JOURNAL_BUFFER = 1 << 20,      // unwritten bytes from which a sync is due
     CONSUMER_JOURNAL_NOTE_MAX = 1 << 18,    // bytes of a note's text
     CONSUMER_JOURNAL_SKIPS_MAX = 1000,      // of one journal
+    CONSUMER_JOURNAL_REPLACED_MAX = 1000,   // likewise
     CONSUMER_JOURNAL_ENTRIES_MAX = 1 << 26, // to be obeyed
 };
 
@@ -34,6 +35,7 @@ enum consumer_journal_kind {
     CONSUMER_JOURNAL_CONFIGURATION, // notes, from here on: hash and canonical text
     CONSUMER_JOURNAL_ERA,
     CONSUMER_JOURNAL_REWIND,
+    CONSUMER_JOURNAL_REPLACED, // by the operator: a partition's log is another one
     CONSUMER_JOURNAL_KINDS,
 };
 
@@ -42,7 +44,7 @@ struct consumer_ingest_decision; // consumer/ingest.h
 struct consumer_journal_config {
     const char *directory;
     struct base_disk *disk; // NULL: the system's
-    uint32_t ranks, lanes;
+    uint32_t ranks, lanes;  // the journal may say that there came to be more: consumer_journal_lanes
     const char *topics[CONSUMER_TOPICS_MAX]; // [ranks]
     uint64_t file_bytes; // a file that has reached this is the last no more; 0: CONSUMER_JOURNAL_FILE_BYTES
 };
@@ -66,6 +68,14 @@ int consumer_journal_add(struct consumer_journal *journal, const struct consumer
 // The offsets [from, to) of a partition are not to be read. Holds for this journal's later opens too.
 int consumer_journal_skip(struct consumer_journal *journal, uint32_t rank, uint32_t lane, int64_t from,
                           int64_t to, struct base_error *error);
+// The log of a partition is another one than cut `cut` was made of, where `from` was the next offset: what
+// goes on from that cut reads on at offset `to` of the log as it is now, which may be lower. What was decided
+// or skipped in the partition since is void. The last word about a cut counts. Errors: as above.
+int consumer_journal_replace(struct consumer_journal *journal, uint32_t rank, uint32_t lane, uint64_t cut,
+                             int64_t from, int64_t to, struct base_error *error);
+// Every topic has `lanes` partitions from here on. Errors: BASE_EINVAL (not more than before, or too many).
+int consumer_journal_grow(struct consumer_journal *journal, uint32_t lanes, struct base_error *error);
+uint32_t consumer_journal_lanes(const struct consumer_journal *journal);
 // A text of kind CONSUMER_JOURNAL_CONFIGURATION, _ERA or _REWIND.
 int consumer_journal_note(struct consumer_journal *journal, enum consumer_journal_kind kind,
                           struct base_span text, struct base_error *error);
@@ -92,8 +102,14 @@ void consumer_journal_obeyed(struct consumer_journal *journal, uint32_t rank, ui
 // From where on the journal would have to be obeyed after a restart at this partition's present state: the
 // position of what it has still to obey, or the journal's end.
 uint64_t consumer_journal_needed(const struct consumer_journal *journal, uint32_t rank, uint32_t lane);
+// Where a partition goes on from cut `cut` in another log; -1: it is the same one. Errors (-2):
+// BASE_ECONFLICT, it was replaced after a later cut, so that what came between is in no log.
+int64_t consumer_journal_replaced(const struct consumer_journal *journal, uint32_t rank, uint32_t lane,
+                                  uint64_t cut, struct base_error *error);
 // The first offset from `offset` on that is in no skip.
 int64_t consumer_journal_beyond(const struct consumer_journal *journal, uint32_t rank, uint32_t lane,
                                 int64_t offset);
+// The offsets in all skips together.
+uint64_t consumer_journal_skipped(const struct consumer_journal *journal);
 
 #endif

@@ -25,6 +25,7 @@
 
 #include "base/clock.h"
 #include "consumer/kafka_handle.h"
+#include "consumer/log_changed.h"
 
 enum {
     BATCH_MAX = 1024,          // messages of one poll
@@ -33,6 +34,7 @@ enum {
     SERVE_MS = 100,            // between two looks at librdkafka's callbacks
     PARTITIONS_MS = 10000,     // between two looks at the number of partitions
     WATCH_TIMEOUT_MS = 1000,   // of such a question
+    BOUNDS_TIMEOUT_MS = 3000,  // of the question where a log begins and ends, before an error is told
     TIMEOUT_DEFAULT_MS = 30000 // where the configuration says 0
 };
 
@@ -91,6 +93,21 @@ static struct consumer_kafka_config kafka_names(const struct kafka *kafka)
     return config;
 }
 
+// A log only grows. Whether what was read is still in it is seen at the start, where it is compared.
+static void kafka_went_back(struct kafka *kafka, uint32_t index, int64_t high)
+{
+    struct base_error error;
+    base_error_set(
+        &error, BASE_ECONFLICT,
+        "topic %s, partition %u: the log's end has gone back from offset %lld to %lld: it was "
+        "truncated, or the topic made anew; start again: the log is then compared with what was read "
+        "of it, and if it is another one, the command is named that goes on (freshet skip)",
+        kafka->topics[index / kafka->source.lanes], index % kafka->source.lanes,
+        (long long)kafka->high[index], (long long)high);
+    error.fatal = true;
+    consumer_kafka_trouble_last(&kafka->trouble, &error);
+}
+
 static void kafka_watch_ends(struct kafka *kafka, int64_t *high)
 {
     struct consumer_kafka_config names = kafka_names(kafka);
@@ -101,10 +118,27 @@ static void kafka_watch_ends(struct kafka *kafka, int64_t *high)
                                       CONSUMER_OFFSET_LATEST, WATCH_TIMEOUT_MS, high, &error)) {
         return;
     }
+    for (uint32_t i = 0; i < kafka->count; i++) {
+        if (high[i] < kafka->high[i]) {
+            kafka_went_back(kafka, i, high[i]);
+        }
+    }
     pthread_mutex_lock(&kafka->mutex);
     memcpy(kafka->high, high, kafka->count * sizeof *high);
     kafka->answer_ns = asked_ns;
     pthread_mutex_unlock(&kafka->mutex);
+}
+
+static int kafka_grown(const char *topic, uint32_t lanes, uint32_t found, struct base_error *error)
+{
+    base_error_set(
+        error, BASE_ECONFLICT,
+        "topic %s has grown from %u to %u partitions, and keys now lie in others than before; give "
+        "every topic as many, and go on with: freshet skip -c FILE --partitions %u (or begin anew with "
+        "another state_dir)",
+        topic, lanes, found, found);
+    error->fatal = true;
+    return -1;
 }
 
 // Records of a partition that nobody reads would be lost to the join without a word.
@@ -118,8 +152,7 @@ static void kafka_watch_partitions(struct kafka *kafka)
             return; // unreachable, or on its way out: the consumer will say so
         }
         if (found > kafka->source.lanes) {
-            base_error_set(&error, BASE_ECONFLICT, "topic %s has grown from %u to %u partitions: start again",
-                           kafka->topics[rank], kafka->source.lanes, found);
+            kafka_grown(kafka->topics[rank], kafka->source.lanes, found, &error);
             consumer_kafka_trouble_last(&kafka->trouble, &error);
         }
     }
@@ -183,8 +216,36 @@ static void partition_reach(struct partition *partition, int64_t next)
     partition->finished = partition->next >= partition->end;
 }
 
+static bool kafka_out_of_range(rd_kafka_resp_err_t code)
+{
+#if RD_KAFKA_VERSION >= 0x020100ff
+    if (code == RD_KAFKA_RESP_ERR__LOG_TRUNCATION) {
+        return true;
+    }
+#endif
+    return code == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET || code == RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE;
+}
+
+// What is wanted next is not in the log: where does that begin and end now?
+static void kafka_lacks(struct kafka *kafka, const char *topic, uint32_t lane, int64_t wanted,
+                        const char *text, struct base_error *error)
+{
+    int64_t low = 0, high = 0;
+    rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(kafka->watcher, topic, (int32_t)lane, &low,
+                                                                &high, BOUNDS_TIMEOUT_MS);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR && (wanted < low || wanted > high)) {
+        consumer_log_lacks(error, topic, lane, wanted, low, high);
+        return;
+    }
+    base_error_set(
+        error, BASE_ENOTFOUND,
+        "topic %s, partition %u: offset %lld was not in the log (%s): start again: where the log begins "
+        "is then compared with what was read of it",
+        topic, lane, (long long)wanted, text);
+}
+
 // An error that came through the partition's queue.
-static void kafka_take_error(struct kafka *kafka, const char *topic, uint32_t lane,
+static void kafka_take_error(struct kafka *kafka, const char *topic, uint32_t lane, int64_t next,
                              const rd_kafka_message_t *raw)
 {
     struct base_error error;
@@ -193,17 +254,20 @@ static void kafka_take_error(struct kafka *kafka, const char *topic, uint32_t la
         consumer_kafka_trouble_note(&kafka->trouble, text);
         return;
     }
+    if (kafka_out_of_range(raw->err)) {
+        kafka_lacks(kafka, topic, lane, raw->offset >= 0 ? raw->offset : next, text, &error);
+        consumer_kafka_trouble_last(&kafka->trouble, &error);
+        return;
+    }
     switch (raw->err) {
-    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-    case RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE:
-        base_error_set(&error, BASE_ENOTFOUND, "topic %s, partition %u: offset %lld is not in the log: %s",
-                       topic, lane, (long long)raw->offset, text);
-        break;
     case RD_KAFKA_RESP_ERR__BAD_MSG:
     case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
     case RD_KAFKA_RESP_ERR_INVALID_MSG:
-        base_error_set(&error, BASE_EFORMAT, "topic %s, partition %u: corrupt data at offset %lld: %s", topic,
-                       lane, (long long)raw->offset, text);
+        consumer_log_changed(
+            &error, BASE_EFORMAT, topic, lane, "--to OFFSET",
+            "corrupt data at offset %lld: %s; to go on after it, at the first offset that can be "
+            "read",
+            (long long)raw->offset, text);
         break;
     default:
         base_error_set(&error, BASE_EREFUSED, "topic %s, partition %u: %s (%s)", topic, lane, text,
@@ -264,7 +328,7 @@ static int kafka_poll(struct consumer_source *source, uint32_t rank, uint32_t la
         if (raw->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             partition_reach(partition, raw->offset);
         } else if (raw->err) {
-            kafka_take_error(kafka, kafka->topics[rank], lane, raw);
+            kafka_take_error(kafka, kafka->topics[rank], lane, partition->next, raw);
         } else if (raw->offset >= partition->end) {
             partition_reach(partition, partition->end);
         } else if (raw->offset >= partition->next) { // below: delivered before
@@ -445,9 +509,10 @@ static int kafka_count_partitions(struct kafka *kafka, int timeout_ms, struct ba
     return 0;
 }
 
-// The first offset of a partition, checked against the log.
-static int kafka_first_offset(const struct kafka *kafka, uint32_t index, int64_t wanted, int64_t low,
-                              int64_t stable, int64_t *next, struct base_error *error)
+// The first offset of a partition, checked against the log. `unread`: see struct consumer_kafka_config; -1:
+// none.
+static int kafka_first_offset(const struct kafka *kafka, uint32_t index, int64_t wanted, int64_t unread,
+                              int64_t low, int64_t stable, int64_t *next, struct base_error *error)
 {
     const char *topic = kafka->topics[index / kafka->source.lanes];
     uint32_t lane = index % kafka->source.lanes;
@@ -455,15 +520,12 @@ static int kafka_first_offset(const struct kafka *kafka, uint32_t index, int64_t
         *next = wanted == CONSUMER_OFFSET_EARLIEST ? low : stable;
         return 0;
     }
-    if (wanted < low) {
-        return base_error_set(error, BASE_ENOTFOUND,
-                              "topic %s, partition %u: offset %lld is gone, the log begins at %lld", topic,
-                              lane, (long long)wanted, (long long)low);
+    if (wanted < low && low <= unread) {
+        wanted = unread;
     }
-    if (wanted > kafka->high[index]) {
-        return base_error_set(error, BASE_ENOTFOUND,
-                              "topic %s, partition %u: offset %lld is beyond the log's end at %lld", topic,
-                              lane, (long long)wanted, (long long)kafka->high[index]);
+    if (wanted < low || wanted > kafka->high[index]) {
+        return consumer_log_lacks(error, topic, lane, unread > wanted ? unread : wanted, low,
+                                  kafka->high[index]);
     }
     *next = wanted;
     return 0;
@@ -491,7 +553,8 @@ static int kafka_place(struct kafka *kafka, const struct consumer_kafka_config *
         struct partition *partition = &kafka->partitions[i];
         partition->end = config->ends ? config->ends[i] : config->bounded_now ? stable[i] : INT64_MAX;
         int64_t wanted = config->offsets ? config->offsets[i] : config->start;
-        if (kafka_first_offset(kafka, i, wanted, low[i], stable[i], &partition->next, error)) {
+        int64_t unread = config->unread ? config->unread[i] : -1;
+        if (kafka_first_offset(kafka, i, wanted, unread, low[i], stable[i], &partition->next, error)) {
             goto out;
         }
         partition->finished = partition->next >= partition->end;
@@ -567,9 +630,13 @@ struct consumer_source *consumer_kafka_open(const struct consumer_kafka_config *
         goto fail;
     }
     if ((config->offsets || config->ends) && config->offset_lanes != kafka->source.lanes) {
-        base_error_set(error, BASE_ECONFLICT,
-                       "topic %s has %u partitions, the offsets to read from are for %u", config->topics[0],
-                       kafka->source.lanes, config->offset_lanes);
+        if (config->unread && config->offset_lanes < kafka->source.lanes) {
+            kafka_grown(config->topics[0], config->offset_lanes, kafka->source.lanes, error);
+        } else {
+            base_error_set(error, BASE_ECONFLICT,
+                           "topic %s has %u partitions, the offsets to read from are for %u",
+                           config->topics[0], kafka->source.lanes, config->offset_lanes);
+        }
         goto fail;
     }
     kafka->partitions = base_alloc_zeroed(kafka->count, sizeof *kafka->partitions);
@@ -588,4 +655,41 @@ struct consumer_source *consumer_kafka_open(const struct consumer_kafka_config *
 fail:
     kafka_close(&kafka->source);
     return NULL;
+}
+
+// ---- bounds ----
+
+static int kafka_ask_bounds(struct kafka *kafka, uint32_t rank, uint32_t lane, int timeout_ms, int64_t *low,
+                            int64_t *high, struct base_error *error)
+{
+    uint32_t lanes;
+    const char *topic = kafka->topics[rank];
+    if (consumer_kafka_handle_partitions(kafka->watcher, &kafka->watcher_ear, topic, timeout_ms, &lanes,
+                                         error)) {
+        return -1;
+    }
+    if (lane >= lanes) {
+        return base_error_set(error, BASE_ENOTFOUND, "topic %s has %u partitions, no partition %u", topic,
+                              lanes, lane);
+    }
+    rd_kafka_resp_err_t code =
+        rd_kafka_query_watermark_offsets(kafka->watcher, topic, (int32_t)lane, low, high, timeout_ms);
+    return code ? base_error_set(error, BASE_ENETWORK, "Kafka at %s, topic %s, partition %u: %s",
+                                 kafka->bootstrap, topic, lane, rd_kafka_err2str(code))
+                : 0;
+}
+
+int consumer_kafka_bounds(const struct consumer_kafka_config *config, uint32_t rank, uint32_t lane,
+                          int64_t *low, int64_t *high, struct base_error *error)
+{
+    if (kafka_check(config, error)) {
+        return -1;
+    }
+    assert(rank < config->ranks);
+    struct kafka *kafka = kafka_new(config);
+    kafka->watcher = consumer_kafka_handle_new(config, 1, &kafka->watcher_ear, error);
+    int timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_DEFAULT_MS;
+    int result = kafka->watcher ? kafka_ask_bounds(kafka, rank, lane, timeout_ms, low, high, error) : -1;
+    kafka_close(&kafka->source);
+    return result;
 }

@@ -18,6 +18,9 @@ struct consumer_kafka_config {
     // First offset of each partition: [ranks * lanes], rank-major, each an offset or CONSUMER_OFFSET_EARLIEST
     // or _LATEST; NULL: `start` for all.
     const int64_t *offsets;
+    // Or NULL: [ranks * lanes], where a partition begins if the record at its offset, which is then only
+    // wanted for comparison, is gone and this one is not.
+    const int64_t *unread;
     int64_t start;       // CONSUMER_OFFSET_EARLIEST or _LATEST
     const int64_t *ends; // bounded: [ranks * lanes], stop before these offsets; NULL: unbounded
     bool bounded_now;    // bounded: stop at the ends (last stable offsets) as they are when the source opens
@@ -34,8 +37,14 @@ struct consumer_kafka_config {
 //
 // Errors of poll: retriable BASE_ENETWORK, once each time that no broker can be reached; it heals by itself.
 // The others last: BASE_ENOTFOUND (an offset or a topic is gone), BASE_EREFUSED (login, authorization, a
-// fatal error of the client), BASE_EFORMAT (corrupt data), BASE_ECONFLICT (a topic has grown).
+// fatal error of the client), BASE_EFORMAT (corrupt data), BASE_ECONFLICT (a topic has grown; a log's end has
+// gone back). What is about a log names the command that decides (consumer/log_changed.h).
 struct consumer_source *consumer_kafka_open(const struct consumer_kafka_config *config,
                                             struct base_error *error);
+
+// Where a partition's log begins and ends now (its high watermark), without opening a source. Waits up to
+// timeout_ms. Errors: as above.
+int consumer_kafka_bounds(const struct consumer_kafka_config *config, uint32_t rank, uint32_t lane,
+                          int64_t *low, int64_t *high, struct base_error *error);
 
 #endif

@@ -207,7 +207,8 @@ static int pipeline_directories(struct daemon_pipeline *pipeline, struct base_er
     return pipeline->options.durable ? pipeline_sync_names(pipeline, error) : 0;
 }
 
-// Where a source has to begin: as the cut says, or (NULL) at its start.
+// Where a source has to begin: as the cut says, or (NULL) at its start; and behind that, as many, the first
+// offsets that are not handled.
 static int pipeline_offsets(struct daemon_pipeline *pipeline, int64_t **offsets, uint32_t *lanes,
                             struct base_error *error)
 {
@@ -215,9 +216,13 @@ static int pipeline_offsets(struct daemon_pipeline *pipeline, int64_t **offsets,
     if (pipeline->record.number == 0) {
         return 0;
     }
-    *offsets = base_alloc(sizeof **offsets * CONSUMER_TOPICS_MAX * CONSUMER_LANES_MAX);
-    return consumer_ingest_offsets(base_buffer_span(&pipeline->saved_ingest), pipeline->journal,
-                                   daemon_config_ranks(pipeline->config), lanes, *offsets, error);
+    uint32_t ranks = daemon_config_ranks(pipeline->config);
+    struct base_span state = base_buffer_span(&pipeline->saved_ingest);
+    *offsets = base_alloc(sizeof **offsets * 2 * CONSUMER_TOPICS_MAX * CONSUMER_LANES_MAX);
+    if (consumer_ingest_offsets(state, pipeline->journal, ranks, lanes, *offsets, error)) {
+        return -1;
+    }
+    return consumer_ingest_unread(state, pipeline->journal, ranks, lanes, *offsets + ranks * *lanes, error);
 }
 
 static void pipeline_open_files(struct daemon_pipeline *pipeline, const int64_t *offsets, uint32_t lanes,
@@ -245,6 +250,7 @@ static void pipeline_open_kafka(struct daemon_pipeline *pipeline, const int64_t 
     }
     if (offsets) {
         kafka.offsets = offsets;
+        kafka.unread = offsets + kafka.ranks * lanes;
         kafka.offset_lanes = lanes;
     }
     pipeline->source = consumer_kafka_open(&kafka, error);

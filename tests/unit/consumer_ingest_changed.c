@@ -168,10 +168,10 @@ Test(consumer_ingest_changed, states_that_do_not_fit)
     // The source stands elsewhere.
     life_open_journal(&life);
     life_seek(&life);
-    life.world.partitions[1][0].delivered = 1;
+    life.world.partitions[1][0].delivered = 2;
     cr_assert_null(consumer_ingest_new(&life.world.config, error));
     cr_assert_eq(error->code, BASE_EINVAL);
-    cr_assert(strstr(error->text, "topic clicks, partition 0: the source begins at offset 1"), "%s",
+    cr_assert(strstr(error->text, "topic clicks, partition 0: the source begins at offset 2"), "%s",
               error->text);
     life.world.partitions[1][0].delivered = 0;
     // Other lanes, other topics.

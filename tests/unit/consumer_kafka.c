@@ -373,7 +373,7 @@ Test(consumer_kafka, fetch_errors_that_last)
         const char *says;
     } cases[] = {
         {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, BASE_EREFUSED, "topic t, partition 0"},
-        {RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, BASE_ENOTFOUND, "offset 0 is not in the log"},
+        {RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, BASE_ENOTFOUND, "offset 0 was not in the log"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct cluster cluster;
