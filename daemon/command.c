@@ -13,6 +13,8 @@ const struct daemon_command_row daemon_commands[] = {
     {"replay", daemon_command_replay,
      "join and train over a bounded source; print counts and the weight hash"},
     {"score", daemon_command_score, "score impressions with the version that Redis holds"},
+    {"skip", daemon_command_skip,
+     "decide what to do about a log that has changed: skip, take the log as it is, accept partitions"},
     {"versions", daemon_command_versions, "show what is published under a model's name"},
 };
 

@@ -16,6 +16,7 @@ int daemon_command_replay(int argc, char **argv);
 int daemon_command_score(int argc, char **argv);
 int daemon_command_demo(int argc, char **argv);
 int daemon_command_cuts(int argc, char **argv);
+int daemon_command_skip(int argc, char **argv);
 int daemon_command_versions(int argc, char **argv);
 int daemon_command_bench(int argc, char **argv);
 

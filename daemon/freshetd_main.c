@@ -43,6 +43,8 @@ struct freshetd {
     uint64_t petted_ingest, petted_learner; // their beats when the watchdog was last petted
     uint64_t publications;                  // logged so far
     char publication_error[BASE_ERROR_TEXT_MAX];
+    int64_t trouble_ms; // of the source, logged so far
+    bool blocked;       // logged so
 };
 
 static int usage(FILE *out, int status)
@@ -100,6 +102,26 @@ static void log_publications(struct freshetd *freshetd, const struct daemon_outb
             base_log_error(freshetd->log, BASE_LOG_WARNING, "publication failed", &outbox->error);
         } else {
             base_log_write(freshetd->log, BASE_LOG_INFO, "publication works again", NULL, 0);
+        }
+    }
+}
+
+// Logs what is in the way of reading, and when a partition no longer waits.
+static void log_source(struct freshetd *freshetd, const struct daemon_pipeline_state *state)
+{
+    if (state->trouble_ms != freshetd->trouble_ms) {
+        freshetd->trouble_ms = state->trouble_ms;
+        base_log_error(freshetd->log, BASE_LOG_WARNING, "the source is away: reading goes on when it is back",
+                       &state->trouble);
+    }
+    bool blocked = state->ingest.blocked_error.code != BASE_OK;
+    if (blocked != freshetd->blocked) {
+        freshetd->blocked = blocked;
+        if (blocked) {
+            base_log_error(freshetd->log, BASE_LOG_WARNING, "a partition waits for a schema",
+                           &state->ingest.blocked_error);
+        } else {
+            base_log_write(freshetd->log, BASE_LOG_INFO, "no partition waits for a schema any more", NULL, 0);
         }
     }
 }
@@ -185,6 +207,7 @@ static bool loop(struct freshetd *freshetd)
             show_status(freshetd, &state);
         }
         log_publications(freshetd, &state.outbox);
+        log_source(freshetd, &state);
         if (now - freshetd->reported_ns >= (int64_t)REPORT_MS * 1000000) {
             freshetd->reported_ns = now;
             log_progress(freshetd, &state);

@@ -168,6 +168,12 @@ char *daemon_status_text(const struct daemon_config *config, const struct daemon
     json_object_set_new(object, "time_ms", json_integer(now_times.wall_ms));
     json_object_set_new(object, "events", json_integer((json_int_t)now->ingest.events));
     json_object_set_new(object, "dead_letters", json_integer((json_int_t)now->ingest.dead));
+    json_object_set_new(object, "blocked", json_integer((json_int_t)now->ingest.blocked));
+    json_object_set_new(object, "blocked_error",
+                        now->ingest.blocked_error.code == BASE_OK
+                            ? json_null()
+                            : json_string(now->ingest.blocked_error.text));
+    json_object_set_new(object, "skipped_offsets", json_integer((json_int_t)now->ingest.skipped));
     json_object_set_new(object, "samples", json_integer((json_int_t)now->learner.samples));
     json_object_set_new(object, "minibatches", json_integer((json_int_t)now->learner.minibatches));
     json_object_set_new(object, "set_aside", json_integer((json_int_t)now->learner.set_aside));
