@@ -768,7 +768,7 @@ static void crash_write(struct sim_disk *disk)
     disk_sweep(disk);
 }
 
-static void disk_crash(struct sim_disk *disk, struct sim_random *random)
+void sim_disk_crash(struct sim_disk *disk, struct sim_random *random)
 {
     disk->counts.crashes++;
     disk->dead = false;
@@ -790,12 +790,7 @@ void sim_disk_kill(struct sim_disk *disk)
     disk->dead = false;
 }
 
-void sim_disk_crash(struct sim_disk *disk, struct sim_random *random)
-{
-    disk_crash(disk, random);
-}
-
 void sim_disk_crash_clean(struct sim_disk *disk)
 {
-    disk_crash(disk, NULL);
+    sim_disk_crash(disk, NULL);
 }
