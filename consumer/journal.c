@@ -281,7 +281,8 @@ static void journal_add_file(struct consumer_journal *journal, uint64_t position
 static void body_put(struct base_buffer *body, uint64_t position, enum consumer_journal_kind kind,
                      struct base_span payload)
 {
-    consumer_journal_file_put(body, position + CONSUMER_JOURNAL_HEADER + body->size, kind, payload);
+    uint64_t group = position + CONSUMER_JOURNAL_HEADER;
+    consumer_journal_file_put(body, group + body->size, group, kind, payload);
 }
 
 // Begins a file behind the last one, with everything that has to outlive the older ones.
@@ -518,7 +519,9 @@ static int journal_append(struct consumer_journal *journal, enum consumer_journa
         return base_error_set(error, BASE_EIO, "%s: an earlier write has failed", journal->directory);
     }
     if (!journal->read_only) {
-        consumer_journal_file_put(&journal->unwritten, consumer_journal_position(journal), kind, payload);
+        const struct journal_file *last = journal_last_file(journal);
+        consumer_journal_file_put(&journal->unwritten, consumer_journal_position(journal),
+                                  last->position + last->size, kind, payload);
     }
     return 0;
 }

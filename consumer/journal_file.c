@@ -25,13 +25,15 @@ static uint32_t record_checksum(struct base_span rest, uint64_t position)
     return (uint32_t)base_hash_bytes(rest, position);
 }
 
-void consumer_journal_file_put(struct base_buffer *buffer, uint64_t position, enum consumer_journal_kind kind,
-                               struct base_span payload)
+void consumer_journal_file_put(struct base_buffer *buffer, uint64_t position, uint64_t group,
+                               enum consumer_journal_kind kind, struct base_span payload)
 {
     assert(payload.size <= CONSUMER_JOURNAL_PAYLOAD_MAX);
+    assert(group <= position && position - group <= UINT32_MAX);
     size_t begin = buffer->size;
     base_buffer_u32(buffer, 0);
     base_buffer_u32(buffer, (uint32_t)payload.size);
+    base_buffer_u32(buffer, (uint32_t)(position - group));
     base_buffer_u8(buffer, (uint8_t)kind);
     if (payload.size) {
         base_buffer_append(buffer, payload.data, payload.size);
@@ -54,22 +56,25 @@ static bool record_at(const struct consumer_journal_file *file, size_t offset,
     uint32_t checksum = base_reader_u32(&reader);
     struct base_span rest = reader.rest;
     uint32_t size = base_reader_u32(&reader);
+    uint32_t back = base_reader_u32(&reader);
     uint8_t kind = base_reader_u8(&reader);
     if (reader.failed || size > CONSUMER_JOURNAL_PAYLOAD_MAX || size > reader.rest.size || kind == 0 ||
         kind >= CONSUMER_JOURNAL_KINDS) {
         return false;
     }
     rest.size = CONSUMER_JOURNAL_FRAME - JOURNAL_CHECKSUM + size;
-    *record = (struct consumer_journal_record){(enum consumer_journal_kind)kind, file->position + offset,
+    uint64_t position = file->position + offset;
+    *record = (struct consumer_journal_record){(enum consumer_journal_kind)kind, position, position - back,
                                                base_span_make(reader.rest.data, size)};
     return record_checksum(rest, record->position) == checksum;
 }
 
+// Is there a record of a group that begins after `offset`? Then what lies there had been synced.
 static bool record_after(const struct consumer_journal_file *file, size_t offset)
 {
     struct consumer_journal_record record;
-    while (++offset + CONSUMER_JOURNAL_FRAME <= file->bytes.size) {
-        if (record_at(file, offset, &record)) {
+    for (size_t at = offset + 1; at + CONSUMER_JOURNAL_FRAME <= file->bytes.size; at++) {
+        if (record_at(file, at, &record) && record.group > file->position + offset) {
             return true;
         }
     }

@@ -60,7 +60,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint8_t length = base_reader_u8(&input);
         struct base_span payload =
             base_reader_bytes(&input, length < input.rest.size ? length : input.rest.size);
-        consumer_journal_file_put(&bytes, POSITION + bytes.size,
+        consumer_journal_file_put(&bytes, POSITION + bytes.size, POSITION + bytes.size,
                                   (enum consumer_journal_kind)(1 + kind % (CONSUMER_JOURNAL_KINDS - 1)),
                                   payload);
     }

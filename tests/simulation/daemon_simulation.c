@@ -89,6 +89,7 @@ static void story_configure(struct story *story)
              "source: {kind: files, path: /nowhere}\n"
              "tick: %" PRId64 "ms\n"
              "idle_timeout: %" PRId64 "ms\n"
+             "segment: %" PRIu64 "KiB\n"
              "model:\n"
              "  name: test\n"
              "  levels: [{experts: [16], per_task: 1, shared: 1}]\n"
@@ -108,9 +109,10 @@ static void story_configure(struct story *story)
              "cuts: {interval: %" PRId64 "ms, share: 1, keep: 0, keep_hours: 0}\n"
              "redis: {socket: /nowhere, timeout: 1s}\n",
              story->state_dir, tick_ms, sim_random_between(&random, 100, 3000),
-             UINT64_C(16) << sim_random_below(&random, 3), click / 2, click, purchase / 2, purchase,
-             sim_random_between(&random, 60000, 120000), 1 + sim_random_below(&random, 3),
-             sim_random_bits(&random) & 1 ? "0.33" : "5", sim_random_between(&random, 100, 10000));
+             UINT64_C(4) << sim_random_below(&random, 5), UINT64_C(16) << sim_random_below(&random, 3),
+             click / 2, click, purchase / 2, purchase, sim_random_between(&random, 60000, 120000),
+             1 + sim_random_below(&random, 3), sim_random_bits(&random) & 1 ? "0.33" : "5",
+             sim_random_between(&random, 100, 10000));
     struct base_config_problems problems = {0};
     story->config = daemon_config_load_text("simulate.yaml", base_span_string(text), &problems);
     if (!story->config) {

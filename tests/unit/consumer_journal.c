@@ -434,8 +434,8 @@ Test(consumer_journal, torn_at_each_byte)
         cr_assert_eq(count_entries(journal), whole);
         for (int i = whole; i < 5; i++) { // again, as a life that lost it
             raise_to(journal, i, 10 * i);
+            sync_now(journal);
         }
-        sync_now(journal);
         consumer_journal_free(journal);
         cr_assert_eq(base_disk_read(path, 1 << 20, &after, &error), 0);
         cr_assert(base_span_equal(base_buffer_span(&bytes), base_buffer_span(&after)));
@@ -449,6 +449,45 @@ Test(consumer_journal, torn_at_each_byte)
     }
     base_buffer_free(&bytes);
     base_buffer_free(&after);
+    place_end(&place);
+}
+
+// What one sync would have made durable may be torn in its middle, since a disk writes in any order; where a
+// later sync has succeeded, all before it was.
+Test(consumer_journal, a_group_torn_in_its_middle)
+{
+    struct place place;
+    char path[2 * PATH_MAX_HERE];
+    struct base_buffer bytes = {0};
+    uint64_t positions[6];
+    place_begin(&place);
+    struct consumer_journal *journal = place_open(&place, 0);
+    for (int i = 0; i < 5; i++) {
+        positions[i] = consumer_journal_position(journal);
+        raise_to(journal, i, 10 * i);
+    }
+    sync_now(journal);
+    positions[5] = consumer_journal_position(journal);
+    raise_to(journal, 5, 50);
+    sync_now(journal);
+    consumer_journal_free(journal);
+    cr_assert_eq(last_file(&place, path), 1);
+    cr_assert_eq(base_disk_read(path, 1 << 20, &bytes, &error), 0);
+    for (int torn = 0; torn < 5; torn++) {
+        bytes.data[positions[torn] + 3] ^= 0x10;
+        write_file(path, base_span_make(bytes.data, positions[5]));
+        journal = consumer_journal_open(&place.config, 0, false, &error);
+        cr_assert(journal, "%d: %s", torn, error.text);
+        cr_assert_eq(count_entries(journal), torn);
+        cr_assert_eq(consumer_journal_position(journal), positions[torn]);
+        consumer_journal_free(journal);
+
+        write_file(path, base_buffer_span(&bytes));
+        cr_assert_null(consumer_journal_open(&place.config, 0, false, &error), "%d", torn);
+        cr_assert_eq(error.code, BASE_EFORMAT);
+        bytes.data[positions[torn] + 3] ^= 0x10;
+    }
+    base_buffer_free(&bytes);
     place_end(&place);
 }
 
