@@ -16,7 +16,7 @@
 #define LEARNER_MAGIC "FRSHLRNR"
 enum {
     LEARNER_VERSION = 1,
-    LEARNER_CUT_ROWS = 4096,   // rows of a cut that are copied after each item of the feed
+    LEARNER_CUT_ROWS = 4096,   // config.cut_rows where it is 0: about 0.2 ms
     LEARNER_IDLE_MS = 50,      // how long an empty feed is waited for at a time
     LEARNER_STATE_MS = 200,    // how often the state that others see is renewed
     LEARNER_LAST_MS = 10000,   // how long the end waits for the last publication
@@ -492,7 +492,7 @@ bool daemon_learner_step(struct daemon_learner *learner, int timeout_ms)
         if (item) {
             learner_item(learner, item);
         }
-        learner_copy_cut(learner, LEARNER_CUT_ROWS);
+        learner_copy_cut(learner, learner->config.cut_rows);
         if (learner->error.code == BASE_OK) {
             learner_publish(learner, false);
         }
@@ -551,6 +551,7 @@ struct daemon_learner *daemon_learner_new(const struct daemon_learner_config *co
 {
     struct daemon_learner *learner = base_alloc_zeroed(1, sizeof *learner);
     learner->config = *config;
+    learner->config.cut_rows = config->cut_rows ? config->cut_rows : LEARNER_CUT_ROWS;
     learner->tick = INT64_MIN;
     learner->state.tick = INT64_MIN;
     learner->met = true;

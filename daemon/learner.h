@@ -33,6 +33,8 @@ struct daemon_learner_config {
     struct daemon_cutter *cutter; // borrowed; NULL: there are no cuts
     int64_t tick_ms;
     int64_t publish_interval_ms;
+    size_t cut_rows; // of a cut, copied after each item of the feed; 0: as many as take a fraction of a
+                     // millisecond
     const char *state_dir;
     const char *predictions; // a file to write daemon_prediction records to, or NULL
     const struct base_clock *clock;

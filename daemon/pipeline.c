@@ -407,6 +407,7 @@ static int pipeline_open_learner(struct daemon_pipeline *pipeline, struct base_e
         .cutter = pipeline->cutter,
         .tick_ms = pipeline->config->tick,
         .publish_interval_ms = pipeline->config->publish.interval,
+        .cut_rows = pipeline->options.parts.cut_rows,
         .state_dir = pipeline->state_dir,
         .predictions = pipeline->options.predictions,
         .clock = pipeline->clock,

@@ -28,6 +28,7 @@ struct daemon_pipeline_parts {
     struct daemon_store *store;                    // stays the caller's
     const struct publisher_redis_transport *redis; // publisher/redis.h
     const struct base_clock *clock;
+    size_t cut_rows; // see daemon_learner_config
 };
 
 struct daemon_pipeline_options {

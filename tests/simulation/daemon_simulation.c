@@ -232,7 +232,8 @@ static struct daemon_pipeline_options story_options(struct story *story)
                   .disk = sim_disk_base(story->disk),
                   .store = story->store,
                   .redis = sim_redis_transport(story->redis),
-                  .clock = &story->clock.clock},
+                  .clock = &story->clock.clock,
+                  .cut_rows = 1 + sim_random_below(&story->random, 200)},
     };
 }
 
