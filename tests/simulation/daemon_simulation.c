@@ -9,8 +9,8 @@
 //
 // Checked: what readers see of a tick is the same in all lives (same tick, same weights); a reader holds one
 // whole version and never goes back unless Redis lost something; a life fails only when something was done to
-// it; at the end the weights are those of a replay of the whole log from nothing that obeys the journal, and
-// Redis has them. A seed that fails is printed, and fails again alone.
+// it; and a replay of the whole log from nothing that obeys the journal has at every tick that a reader saw,
+// and at the end, the same weights. A seed that fails is printed, and fails again alone.
 #include <assert.h>
 #include <getopt.h>
 #include <inttypes.h>
