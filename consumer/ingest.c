@@ -73,6 +73,7 @@ static void partition_open(struct consumer_ingest *ingest, struct ingest_partiti
     partition->offset = position.next;
     partition->last.offset = -1;
     partition->counted = INT64_MIN;
+    partition->floor = CONSUMER_TIME_MIN;
     partition->quiet_since_ns = -1;
     partition->messages = base_alloc_zeroed((size_t)ingest->batch, sizeof *partition->messages);
 }

@@ -23,6 +23,7 @@ struct ingest_partition {
     bool expected;   // the next message has to be `last`: it was the last one before the cut
     bool obeying;    // the journal may have decisions for it
     int64_t counted; // what lies below this offset was counted before the cut
+    int64_t floor;   // and what does not was not handled before it: the watermark is then at least this
 };
 
 struct consumer_ingest {

@@ -216,6 +216,10 @@ static int partition_message(struct consumer_ingest *ingest, const struct consum
     }
     const struct consumer_journal *journal = ingest->config.journal;
     consumer_ingest_obey(ingest, partition, message->offset);
+    // Else, where the operator skips what had raised the watermark, new records would pass for handled ones.
+    if (message->offset >= partition->counted && partition->floor > partition->watermark) {
+        consumer_ingest_raise(ingest, partition, partition->floor);
+    }
     struct consumer_mark last = {message->offset, 0};
     if (journal &&
         consumer_journal_beyond(journal, message->rank, message->lane, message->offset) != message->offset) {

@@ -274,6 +274,9 @@ static int partition_restore(const struct consumer_ingest *ingest, struct ingest
     partition->last = saved->last;
     partition->expected = begin != saved->offset; // else it was cut by retention
     partition->counted = saved->counted;
+    if (ingest->frontier != CONSUMER_TIME_MIN && ingest->frontier != CONSUMER_TIME_MAX) {
+        partition->floor = ingest->frontier + 1;
+    }
     return 0;
 }
 
