@@ -374,6 +374,8 @@ Test(consumer_kafka, fetch_errors_that_last)
     } cases[] = {
         {RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, BASE_EREFUSED, "topic t, partition 0"},
         {RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE, BASE_ENOTFOUND, "offset 0 was not in the log"},
+        {RD_KAFKA_RESP_ERR_INVALID_MSG, BASE_EFORMAT,
+         "freshet skip -c FILE --topic t --partition 0 --to OFFSET"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct cluster cluster;

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,34 @@ Test(daemon_pipeline, the_same_weights_however_it_is_read_and_trained)
             expect_records(samples, state.ingest.samples);
         }
     }
+    world_close(&world);
+}
+
+static int64_t system_monotonic(void *context)
+{
+    (void)context;
+    return base_clock_monotonic_ns(&base_clock_system);
+}
+
+// An hour forward and an hour back, again and again.
+static int64_t jumping_wall(void *context)
+{
+    unsigned call = atomic_fetch_add((atomic_uint *)context, 1);
+    return base_clock_wall_ms(&base_clock_system) + (int64_t)(call % 3) * 3600000 - 3600000;
+}
+
+Test(daemon_pipeline, a_wall_clock_that_jumps_changes_no_weight)
+{
+    struct world world = {0};
+    world_open(&world, 3000, "/nowhere/redis.sock");
+    atomic_uint calls = 0;
+    const struct base_clock jumping = {system_monotonic, jumping_wall, &calls};
+    struct daemon_pipeline_options options = {.bounded = true, .finish = true};
+    struct daemon_pipeline_state state;
+    uint64_t hash = pipeline_run(&world, &options, &state);
+    options.parts.clock = &jumping;
+    cr_assert_eq(pipeline_run(&world, &options, &state), hash);
+    cr_assert_gt(atomic_load(&calls), 10);
     world_close(&world);
 }
 
