@@ -132,12 +132,17 @@ static const struct consumer_source_operations still_source_operations = {.posit
 // ---- the logs ----
 
 static int verify_ingest(const struct daemon_config *config, const char *directory, struct base_span state,
-                         struct consumer_journal *journal, struct base_error *error)
+                         uint32_t saved_lanes, struct consumer_journal *journal, struct base_error *error)
 {
     struct base_disk disk = {&still_operations};
     char lanes[DAEMON_CUTS_PATH_MAX], unused[DAEMON_CONFIG_PATH_MAX];
     int64_t *offsets = base_alloc(CONSUMER_TOPICS_MAX * CONSUMER_LANES_MAX * sizeof *offsets);
     struct still_source still = {{&still_source_operations, daemon_config_ranks(config), 0}, offsets};
+    // A kept cut's journal is the live one's files: it may say what came to hold after a later cut only.
+    if (consumer_ingest_offsets(state, journal, still.source.ranks, &still.source.lanes, offsets, error) ||
+        still.source.lanes != saved_lanes) {
+        journal = NULL;
+    }
     if (daemon_cuts_join(lanes, directory, "lanes", error) ||
         consumer_ingest_offsets(state, journal, still.source.ranks, &still.source.lanes, offsets, error)) {
         free(offsets);
@@ -187,7 +192,7 @@ int daemon_cuts_verify_logs(const struct daemon_config *config, const char *dire
     }
     journal = consumer_journal_open(&opened, saved.journal, true, error);
     if (journal) {
-        result = verify_ingest(config, directory, base_buffer_span(&state), journal, error);
+        result = verify_ingest(config, directory, base_buffer_span(&state), saved.lanes, journal, error);
     }
 out:
     consumer_journal_free(journal);

@@ -148,6 +148,11 @@ Test(daemon_skip, what_is_decided_is_in_the_journal)
     EXPECT(0, "take the log for another one: go on at offset 7", NULL, "--topic", "clicks", "--partition",
            "1", "--to", "7", "--new-log", "--yes");
     EXPECT(0, "  partitions 2 to 4 begin at their logs' start", NULL, "--partitions", "5", "--yes");
+    // A kept cut's journal is the same files.
+    struct support_outcome *outcome =
+        support_command(daemon_command_cuts, "cuts", (const char *const[]){"verify", "-c", world.file, NULL});
+    cr_expect_eq(outcome->status, 0, "%s", outcome->err);
+    free(outcome);
     journal = world_journal(&world);
     cr_assert_eq(consumer_journal_lanes(journal), 5);
     cr_assert_eq(consumer_journal_replaced(journal, 1, 1, 0, &error), -2);
