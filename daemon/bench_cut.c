@@ -3,15 +3,22 @@
 //   begin    how long the trainer stands still, after few changes and after every row has changed
 //   copy     what a row's copying costs; its limit is a memcpy of the same bytes, all of them in a row
 //   restore  from an array in memory; its limit is a memcpy of the same bytes into fresh memory
+//   restart  from the database on disk, opening included; its limit is the restore from memory
+//   cost     of cuts into the database while training runs at full speed: all processor time but training's
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/random.h"
 #include "daemon/bench.h"
 #include "daemon/bench_machine.h"
+#include "daemon/scratch.h"
+#include "daemon/store.h"
 #include "trainer/arena.h"
 #include "trainer/cut.h"
 
@@ -21,14 +28,19 @@ enum {
     CUT_IDS = 500000, // a slot
     CUT_ROWS = CUT_SLOTS * CUT_IDS,
     CUT_BATCH = 256,
-    CUT_MINIBATCHES = 256, // made beforehand, taken in turn
-    CUT_CUTS = 60,         // of them every CUT_WHOLE-th after every row has changed
+    CUT_MINIBATCHES = 2048, // made beforehand, taken in turn
+    CUT_CUTS = 60,          // of them every CUT_WHOLE-th after every row has changed
     CUT_WHOLE = 20,
-    CUT_BETWEEN = 10,    // minibatches between two cuts
-    CUT_PORTION = 4096,  // rows that are copied after a minibatch
-    CUT_BLOCK = 1000,    // keys of one call
-    CUT_WORKERS_MAX = 2, // of restoring
+    CUT_BETWEEN = 10,            // minibatches between two cuts
+    CUT_PORTION = 4096,          // rows that are copied after a minibatch
+    CUT_BLOCK = 1000,            // keys of one call
+    CUT_WORKERS_MAX = 2,         // of restoring
+    CUT_BATCH_BYTES = 128 << 20, // of a write batch, and dirty before a cut
+    CUT_COST_SECONDS = 60,
+    CUT_COST_INTERVAL = 30, // seconds between two cuts, if no more is dirty sooner
+    CUT_COST_BEHIND = 2,    // as daemon/cutter.c
 };
+#define CUT_COST_SHARE 0.05
 
 struct cut_bench {
     struct trainer_slot_config slot[CUT_SLOTS];
@@ -37,7 +49,8 @@ struct cut_bench {
     struct trainer_model_config config;
     struct trainer_model *model;
     struct base_minibatch *minibatches[CUT_MINIBATCHES];
-    uint32_t next; // minibatch
+    double restored[CUT_WORKERS_MAX + 1]; // seconds, from memory, by workers
+    uint32_t next;                        // minibatch
     double begin[CUT_CUTS], begin_cpu[CUT_CUTS];
     double copied, portion_most; // seconds of copying in the trainer's thread, all and the longest portion
     uint64_t rows, forced;
@@ -337,6 +350,7 @@ static int cut_restore(struct cut_bench *bench, struct cut_array *array, uint32_
         result = base_error_set(error, BASE_EINVAL, "the restored model differs");
     }
     trainer_model_free(model);
+    bench->restored[workers] = seconds;
     if (result == 0) {
         double limit = cut_copy_limit(array->bytes.size, 4096, true);
         fprintf(out,
@@ -347,6 +361,212 @@ static int cut_restore(struct cut_bench *bench, struct cut_array *array, uint32_
                 limit / seconds);
         daemon_bench_end(out, workers);
     }
+    return result;
+}
+
+// ---- the database ----
+
+static void batch_put(void *context, struct base_span key, struct base_span value)
+{
+    daemon_store_batch_put(context, key, value);
+}
+
+static void batch_remove(void *context, struct base_span key)
+{
+    daemon_store_batch_remove(context, key);
+}
+
+static int store_scan(void *context, struct base_span prefix, trainer_cut_each *each, void *each_context,
+                      struct base_error *error)
+{
+    return daemon_store_scan(context, prefix, each, each_context, error);
+}
+
+static int cut_fill_database(const char *path, const struct cut_array *array, struct base_error *error)
+{
+    struct daemon_store *store = daemon_store_open(path, true, false, error);
+    if (!store) {
+        return -1;
+    }
+    struct daemon_store_batch *batch = daemon_store_batch_new();
+    int result = 0;
+    for (size_t i = 0; i < array->count && result == 0; i++) {
+        struct base_span key = array_key(array, i);
+        daemon_store_batch_put(batch, key, base_span_make(key.data + key.size, array->entries[i].value));
+        if (daemon_store_batch_bytes(batch) >= CUT_BATCH_BYTES || i + 1 == array->count) {
+            result = daemon_store_write(store, batch, error);
+            daemon_store_batch_clear(batch);
+        }
+    }
+    daemon_store_batch_free(batch);
+    daemon_store_close(store);
+    return result;
+}
+
+// Opens the database, which stays open in *store, and restores bench->model from it, as a restart does.
+static int cut_restart(struct cut_bench *bench, const char *path, uint64_t hash, uint32_t workers,
+                       struct daemon_store **store, FILE *out, struct base_error *error)
+{
+    double begin = daemon_bench_seconds();
+    *store = daemon_store_open(path, false, false, error);
+    if (!*store) {
+        return -1;
+    }
+    double opened = daemon_bench_seconds() - begin;
+    bench->config.workers = workers;
+    bench->model = trainer_model_new(&bench->config, true, error);
+    const struct trainer_cut_source source = {store_scan, *store, true};
+    if (!bench->model || trainer_model_restore(bench->model, &source, error)) {
+        return -1;
+    }
+    double seconds = daemon_bench_seconds() - begin;
+    if (trainer_model_hash(bench->model) != hash) {
+        return base_error_set(error, BASE_EINVAL, "the model restored from the database differs");
+    }
+    fprintf(out,
+            "{\"bench\":\"cut\",\"what\":\"restart\",\"rows\":%d,\"workers\":%u,\"open_seconds\":%.3f,"
+            "\"seconds\":%.3f,\"us_a_row\":%.3f,\"limit_seconds\":%.3f,\"ratio\":%.3f",
+            CUT_ROWS, workers, opened, seconds, 1e6 * seconds / CUT_ROWS, bench->restored[workers],
+            bench->restored[workers] / seconds);
+    daemon_bench_end(out, workers);
+    return 0;
+}
+
+// One cut on its way into the database, on a thread of its own.
+struct cut_writer {
+    struct daemon_store *store;
+    struct trainer_cut *cut;
+    pthread_t thread;
+    bool running;
+    atomic_bool done;
+    int result;
+    double cpu;
+    size_t bytes;
+    struct base_error error;
+};
+
+static void *cut_write(void *context)
+{
+    struct cut_writer *writer = context;
+    double begin = daemon_bench_cpu_seconds();
+    struct daemon_store_batch *batch = daemon_store_batch_new();
+    const struct trainer_cut_sink sink = {batch_put, batch_remove, batch};
+    trainer_cut_write(writer->cut, &sink);
+    writer->bytes = daemon_store_batch_bytes(batch);
+    writer->result = daemon_store_write(writer->store, batch, &writer->error);
+    daemon_store_batch_free(batch);
+    trainer_cut_free(writer->cut);
+    writer->cpu = daemon_bench_cpu_seconds() - begin;
+    atomic_store(&writer->done, true);
+    return NULL;
+}
+
+static double cut_process_seconds(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+struct cut_cost {
+    uint32_t cuts, steps;
+    double trained, standstill; // CPU seconds; seconds at most
+    size_t bytes;
+};
+
+// Trains for CUT_COST_SECONDS, cutting as the daemon would.
+static int cut_train(struct cut_bench *bench, struct cut_writer *writer, struct cut_cost *cost,
+                     struct base_error *error)
+{
+    double start = daemon_bench_seconds(), begun = start, rest = 0;
+    bool copying = false;
+    while (daemon_bench_seconds() - start < CUT_COST_SECONDS || writer->running) {
+        double step = cut_step(bench, error);
+        if (step < 0) {
+            return -1;
+        }
+        cost->trained += step;
+        cost->steps++;
+        double now = daemon_bench_seconds();
+        bool due =
+            now - begun >= CUT_COST_INTERVAL || trainer_model_dirty_bytes(bench->model) >= CUT_BATCH_BYTES;
+        if (due && !copying && !writer->running && now - begun >= rest && now - start < CUT_COST_SECONDS) {
+            begun = now;
+            trainer_model_cut_begin(bench->model);
+            cost->standstill = fmax(cost->standstill, daemon_bench_seconds() - now);
+            copying = true;
+        }
+        if (copying && trainer_model_cut_copy(bench->model, CUT_PORTION)) {
+            copying = false;
+            *writer =
+                (struct cut_writer){.store = writer->store, .cut = trainer_model_cut_take(bench->model)};
+            writer->running = pthread_create(&writer->thread, NULL, cut_write, writer) == 0;
+        }
+        if (writer->running && atomic_load(&writer->done)) {
+            pthread_join(writer->thread, NULL);
+            writer->running = false;
+            if (writer->result) {
+                *error = writer->error;
+                return -1;
+            }
+            cost->cuts++;
+            cost->bytes += writer->bytes;
+            rest = CUT_COST_BEHIND * writer->cpu / CUT_COST_SHARE;
+        }
+    }
+    return 0;
+}
+
+static int cut_measure_cost(struct cut_bench *bench, struct daemon_store *store, FILE *out,
+                            struct base_error *error)
+{
+    struct cut_writer writer = {.store = store};
+    struct cut_cost cost = {0};
+    double cpu = cut_process_seconds(), begin = daemon_bench_seconds();
+    if (cut_train(bench, &writer, &cost, error)) {
+        return -1;
+    }
+    double seconds = daemon_bench_seconds() - begin;
+    cpu = cut_process_seconds() - cpu;
+    fprintf(out,
+            "{\"bench\":\"cut\",\"what\":\"cost\",\"rows\":%d,\"seconds\":%.1f,\"examples_per_s\":%.0f,"
+            "\"cuts\":%u,\"bytes_a_cut\":%zu,\"standstill_ms_max\":%.3f,\"cpu_seconds\":%.2f,"
+            "\"training_cpu_seconds\":%.2f,\"share\":%.4f",
+            CUT_ROWS, seconds, cost.steps * (double)CUT_BATCH / seconds, cost.cuts,
+            cost.cuts ? cost.bytes / cost.cuts : 0, 1e3 * cost.standstill, cpu, cost.trained,
+            (cpu - cost.trained) / cpu);
+    daemon_bench_end(out, 1);
+    return 0;
+}
+
+static int cut_database(struct cut_bench *bench, const struct cut_array *array, uint64_t hash, FILE *out,
+                        struct base_error *error)
+{
+    char directory[DAEMON_SCRATCH_MAX], path[DAEMON_SCRATCH_MAX + 8];
+    struct daemon_store *store = NULL;
+    struct base_error ignored;
+    if (daemon_scratch_make("bench-cut", directory, error)) {
+        return -1;
+    }
+    snprintf(path, sizeof path, "%s/db", directory);
+    int result = cut_fill_database(path, array, error);
+    for (uint32_t workers = CUT_WORKERS_MAX; workers >= 1 && result == 0;
+         workers--) { // the last one trains on
+        trainer_model_free(bench->model);
+        bench->model = NULL;
+        daemon_store_close(store);
+        store = NULL;
+        result = cut_restart(bench, path, hash, workers, &store, out, error);
+    }
+    if (result == 0) {
+        bench->next = 0;
+        result = cut_measure_cost(bench, store, out, error);
+    }
+    trainer_model_free(bench->model);
+    bench->model = NULL;
+    daemon_store_close(store);
+    daemon_scratch_remove(directory, &ignored);
     return result;
 }
 
@@ -375,11 +595,12 @@ static int cut_bench_run(struct cut_bench *bench, struct cut_array *array, FILE 
     daemon_bench_end(out, 1);
     int result = cut_measure(bench, out, error);
     trainer_model_free(bench->model);
+    bench->model = NULL;
     array_sort(array);
     for (uint32_t workers = 1; workers <= CUT_WORKERS_MAX && result == 0; workers++) {
         result = cut_restore(bench, array, workers, hash, out, error);
     }
-    return result;
+    return result == 0 ? cut_database(bench, array, hash, out, error) : result;
 }
 
 int daemon_bench_cut(FILE *out)
