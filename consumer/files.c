@@ -407,12 +407,13 @@ static int files_place(struct files *files, const struct consumer_files_config *
     uint32_t count = files->source.ranks * lanes;
     files->cursors = base_alloc_zeroed(count, sizeof *files->cursors);
     for (uint32_t i = 0; i < count && config->offsets; i++) {
-        if (config->offsets[i] < 0) {
+        int64_t offset = config->offsets[i] == CONSUMER_OFFSET_EARLIEST ? 0 : config->offsets[i];
+        if (offset < 0) {
             return base_error_set(error, BASE_EINVAL, "%s: offset %lld is negative", config->path,
-                                  (long long)config->offsets[i]);
+                                  (long long)offset);
         }
-        files->cursors[i].next = config->offsets[i];
-        files->cursors[i].skip = (uint64_t)config->offsets[i];
+        files->cursors[i].next = offset;
+        files->cursors[i].skip = (uint64_t)offset;
     }
     return 0;
 }

@@ -20,7 +20,8 @@ struct consumer_files_config {
     uint32_t lanes;  // 0: by file name
     const char *key; // lanes > 0: the path of the field whose hash chooses the lane ("user_id")
     uint32_t fetch;  // messages of one poll at most (1..65536); never changes any result
-    // First offset of each partition: [ranks * lanes], rank-major; NULL: 0 for all. `offset_lanes` is the
+    // First offset of each partition: [ranks * lanes], rank-major; CONSUMER_OFFSET_EARLIEST is 0, as NULL for
+    // all. `offset_lanes` is the
     // number of lanes they were made for; another number is an error.
     const int64_t *offsets;
     uint32_t offset_lanes;

@@ -100,7 +100,7 @@ static void kafka_went_back(struct kafka *kafka, uint32_t index, int64_t high)
     base_error_set(
         &error, BASE_ECONFLICT,
         "topic %s, partition %u: the log's end has gone back from offset %lld to %lld: it was "
-        "truncated, or the topic made anew; start again: the log is then compared with what was read "
+        "truncated, or the topic was made anew; start again: the log is then compared with what was read "
         "of it, and if it is another one, the command is named that goes on (freshet skip)",
         kafka->topics[index / kafka->source.lanes], index % kafka->source.lanes,
         (long long)kafka->high[index], (long long)high);

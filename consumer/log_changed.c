@@ -3,18 +3,27 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+
+enum {
+    LOG_FRAME = 40, // characters of a sentence around its topic, what happened, and the command
+    LOG_NAME = 20,  // of a topic's name where it does not fit twice
+};
 
 int consumer_log_changed(struct base_error *error, enum base_error_code code, const char *topic,
                          uint32_t lane, const char *arguments, const char *what, ...)
 {
-    char text[BASE_ERROR_TEXT_MAX];
+    char text[BASE_ERROR_TEXT_MAX], command[BASE_ERROR_TEXT_MAX];
     va_list list;
     va_start(list, what);
     vsnprintf(text, sizeof text, what, list);
     va_end(list);
-    base_error_set(error, code,
-                   "topic %s, partition %u: %s: freshet skip -c FILE --topic %s --partition %u %s", topic,
-                   lane, text, topic, lane, arguments);
+    int length = snprintf(command, sizeof command, "freshet skip -c FILE --topic %s --partition %u %s", topic,
+                          lane, arguments);
+    int room = BASE_ERROR_TEXT_MAX - LOG_FRAME - length; // the command has to be whole
+    int name = (int)strlen(topic) + (int)strlen(text) > room ? LOG_NAME : (int)strlen(topic);
+    base_error_set(error, code, "topic %.*s, partition %u: %.*s: %s", name, topic, lane,
+                   room - name > 0 ? room - name : 0, text, command);
     error->fatal = true;
     return -1;
 }

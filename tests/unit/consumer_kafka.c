@@ -256,6 +256,49 @@ Test(consumer_kafka, passing_errors_at_the_start_are_waited_for)
     cluster_end(&cluster);
 }
 
+Test(consumer_kafka, a_log_that_has_changed_names_the_command)
+{
+    struct cluster cluster;
+    static const int64_t offsets[] = {0, 0, 0, 9}, unread[] = {0, 0, 0, 10};
+    cluster_begin(&cluster, 4);
+    cluster_produce(&cluster, 3, 0, 5);
+    cluster.config.offsets = offsets;
+    cluster.config.unread = unread;
+    cluster.config.offset_lanes = 4;
+    refused(&cluster.config, BASE_ENOTFOUND, "topic t, partition 3: offset 10 is beyond the log's end at 5");
+    cr_assert(strstr(error.text, "freshet skip -c FILE --topic t --partition 3 --new-log --to earliest"),
+              "%s", error.text);
+    cr_assert(error.fatal);
+    cluster.config.offset_lanes = 2;
+    refused(&cluster.config, BASE_ECONFLICT, "topic t has grown from 2 to 4 partitions");
+    cr_assert(strstr(error.text, "freshet skip -c FILE --partitions 4"), "%s", error.text);
+    cluster.config.offset_lanes = 5;
+    refused(&cluster.config, BASE_ECONFLICT, "has 4 partitions, the offsets to read from are for 5");
+    cluster_end(&cluster);
+}
+
+Test(consumer_kafka, bounds_of_a_log)
+{
+    struct cluster cluster;
+    int64_t low = -1, high = -1;
+    cluster_begin(&cluster, 2);
+    cluster_produce(&cluster, 1, 0, 5);
+    cr_assert_eq(consumer_kafka_bounds(&cluster.config, 0, 1, &low, &high, &error), 0, "%s", error.text);
+    cr_assert_eq(low, 0);
+    cr_assert_eq(high, 5);
+    cr_assert_eq(consumer_kafka_bounds(&cluster.config, 0, 2, &low, &high, &error), -1);
+    cr_assert_eq(error.code, BASE_ENOTFOUND);
+    cr_assert(strstr(error.text, "topic t has 2 partitions, no partition 2"), "%s", error.text);
+    cluster.config.bootstrap = "127.0.0.1:1";
+    cluster.config.timeout_ms = 200;
+    cr_assert_eq(consumer_kafka_bounds(&cluster.config, 0, 1, &low, &high, &error), -1);
+    cr_assert_eq(error.code, BASE_ENETWORK);
+    cluster.config.bootstrap = "";
+    cr_assert_eq(consumer_kafka_bounds(&cluster.config, 0, 1, &low, &high, &error), -1);
+    cr_assert_eq(error.code, BASE_EINVAL);
+    cluster_end(&cluster);
+}
+
 // ---- reading ----
 
 Test(consumer_kafka, reads_to_a_bound)
