@@ -5,6 +5,7 @@
 // twice.
 #include "daemon/cutter.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -37,13 +38,13 @@ struct daemon_cutter {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     bool stopping;
-    bool under_way;           // begun, and not yet durable or abandoned
-    struct daemon_cut *given; // complete, to be written
-    int64_t rest_ns;          // how long after the last cut's begin the next one may come
+    struct daemon_cut *cut; // under way: begun, and not yet durable or abandoned
+    bool given;             // it is complete, to be written
+    int64_t rest_ns;        // how long after the last cut's begin the next one may come
     struct daemon_cutter_state state;
 };
 
-void daemon_cut_free(struct daemon_cut *cut)
+static void cut_free(struct daemon_cut *cut)
 {
     if (!cut) {
         return;
@@ -233,22 +234,22 @@ static void cutter_finish(struct daemon_cutter *cutter, struct daemon_cut *cut)
             cut->standstill_ns > state->standstill_max_ns ? cut->standstill_ns : state->standstill_max_ns;
         cutter->rest_ns = (int64_t)((double)(CUTTER_BEHIND * cpu) / cutter->config.cuts.share);
     }
-    cutter->under_way = false;
+    cutter->cut = NULL;
     pthread_cond_broadcast(&cutter->changed);
     pthread_mutex_unlock(&cutter->lock);
-    daemon_cut_free(cut);
+    cut_free(cut);
 }
 
 bool daemon_cutter_step(struct daemon_cutter *cutter)
 {
     pthread_mutex_lock(&cutter->lock);
-    struct daemon_cut *cut = cutter->given;
-    cutter->given = NULL;
+    bool given = cutter->given;
+    cutter->given = false;
     pthread_mutex_unlock(&cutter->lock);
-    if (cut) {
-        cutter_finish(cutter, cut);
+    if (given) {
+        cutter_finish(cutter, cutter->cut); // nobody else touches it now
     }
-    return cut != NULL;
+    return given;
 }
 
 static void *cutter_thread(void *context)
@@ -291,7 +292,7 @@ void daemon_cutter_free(struct daemon_cutter *cutter)
         pthread_mutex_unlock(&cutter->lock);
         pthread_join(cutter->thread, NULL);
     }
-    daemon_cut_free(cutter->given);
+    cut_free(cutter->cut);
     pthread_cond_destroy(&cutter->changed);
     pthread_mutex_destroy(&cutter->lock);
     free(cutter);
@@ -302,7 +303,7 @@ void daemon_cutter_free(struct daemon_cutter *cutter)
 bool daemon_cutter_due(struct daemon_cutter *cutter, uint64_t dirty)
 {
     pthread_mutex_lock(&cutter->lock);
-    bool under_way = cutter->under_way;
+    bool under_way = cutter->cut != NULL;
     int64_t rest_ns = cutter->rest_ns;
     pthread_mutex_unlock(&cutter->lock);
     int64_t age_ns = base_clock_monotonic_ns(cutter->config.clock) - cutter->begun_ns;
@@ -312,37 +313,39 @@ bool daemon_cutter_due(struct daemon_cutter *cutter, uint64_t dirty)
 
 struct daemon_cut *daemon_cutter_begin(struct daemon_cutter *cutter)
 {
+    struct daemon_cut *cut = NULL;
     pthread_mutex_lock(&cutter->lock);
-    bool possible = !cutter->under_way && !cutter->state.failed;
-    cutter->under_way = cutter->under_way || possible;
-    uint64_t number = cutter->state.done + 1;
-    pthread_mutex_unlock(&cutter->lock);
-    if (!possible) {
-        return NULL;
+    if (!cutter->cut && !cutter->state.failed) {
+        cut = base_alloc_zeroed(1, sizeof *cut);
+        cut->number = cutter->state.done + 1;
+        cut->sync = base_sync_new(cutter->config.disk);
+        cut->tick = INT64_MIN;
+        cutter->cut = cut;
     }
-    cutter->begun_ns = base_clock_monotonic_ns(cutter->config.clock);
-    struct daemon_cut *cut = base_alloc_zeroed(1, sizeof *cut);
-    cut->number = number;
-    cut->sync = base_sync_new(cutter->config.disk);
-    cut->tick = INT64_MIN;
+    pthread_mutex_unlock(&cutter->lock);
+    if (cut) {
+        cutter->begun_ns = base_clock_monotonic_ns(cutter->config.clock);
+    }
     return cut;
 }
 
 void daemon_cutter_give(struct daemon_cutter *cutter, struct daemon_cut *cut)
 {
     pthread_mutex_lock(&cutter->lock);
-    cutter->given = cut;
+    assert(cut == cutter->cut);
+    cutter->given = true;
     pthread_cond_broadcast(&cutter->changed);
     pthread_mutex_unlock(&cutter->lock);
 }
 
 void daemon_cutter_abandon(struct daemon_cutter *cutter, struct daemon_cut *cut)
 {
-    daemon_cut_free(cut);
     pthread_mutex_lock(&cutter->lock);
-    cutter->under_way = false;
+    assert(cut == cutter->cut && !cutter->given);
+    cutter->cut = NULL;
     pthread_cond_broadcast(&cutter->changed);
     pthread_mutex_unlock(&cutter->lock);
+    cut_free(cut);
 }
 
 bool daemon_cutter_wait(struct daemon_cutter *cutter, int timeout_ms)
@@ -353,10 +356,10 @@ bool daemon_cutter_wait(struct daemon_cutter *cutter, int timeout_ms)
     deadline.tv_sec += (time_t)(nanoseconds / 1000000000);
     deadline.tv_nsec = (long)(nanoseconds % 1000000000);
     pthread_mutex_lock(&cutter->lock);
-    while (cutter->under_way && timeout_ms > 0 &&
+    while (cutter->cut && timeout_ms > 0 &&
            pthread_cond_timedwait(&cutter->changed, &cutter->lock, &deadline) != ETIMEDOUT) {
     }
-    bool none = !cutter->under_way;
+    bool none = !cutter->cut;
     pthread_mutex_unlock(&cutter->lock);
     return none;
 }

@@ -20,7 +20,7 @@
 #include "daemon/store.h"
 #include "trainer/cut.h"
 
-// A cut under way: what each thread adds to it.
+// A cut under way: what each thread adds to it. It is the cutter's, from its beginning to its end.
 struct daemon_cut {
     uint64_t number;
     // Ingest's:
@@ -40,8 +40,6 @@ void daemon_cut_pack_publication(uint64_t epoch, uint64_t era, struct base_buffe
 // Errors: BASE_EFORMAT.
 int daemon_cut_read_publication(struct base_span blob, uint64_t *epoch, uint64_t *era,
                                 struct base_error *error);
-
-void daemon_cut_free(struct daemon_cut *cut); // takes NULL
 
 struct daemon_cutter_config {
     const char *state_dir;
@@ -73,7 +71,7 @@ struct daemon_cutter *daemon_cutter_new(const struct daemon_cutter_config *confi
 int daemon_cutter_start(struct daemon_cutter *cutter, struct base_error *error); // the thread
 // Without the thread: writes the cut that was given. True: there was one.
 bool daemon_cutter_step(struct daemon_cutter *cutter);
-// Ends the thread once what was given is written. Takes NULL.
+// Ends the thread once what was given is written; what was begun and never given is dropped. Takes NULL.
 void daemon_cutter_free(struct daemon_cutter *cutter);
 
 // True if a cut should be begun now. `dirty` is what it would write. Thread: ingest.
@@ -81,7 +79,7 @@ bool daemon_cutter_due(struct daemon_cutter *cutter, uint64_t dirty);
 // Begins one, also if none is due (the last one of a clean stop); NULL while one is under way. Thread:
 // ingest.
 struct daemon_cut *daemon_cutter_begin(struct daemon_cutter *cutter);
-// The cut is complete: the cutter's from here on. Thread: the learner.
+// The cut is complete: nobody else touches it from here on. Thread: the learner.
 void daemon_cutter_give(struct daemon_cutter *cutter, struct daemon_cut *cut);
 // A cut that was begun will not be completed. Any thread.
 void daemon_cutter_abandon(struct daemon_cutter *cutter, struct daemon_cut *cut);

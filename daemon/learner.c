@@ -592,7 +592,6 @@ void daemon_learner_free(struct daemon_learner *learner)
         fclose(learner->predictions);
     }
     trainer_evaluator_free(learner->evaluator);
-    daemon_cut_free(learner->cut);
     free(learner->columns);
     free(learner->conditional);
     free(learner->products);

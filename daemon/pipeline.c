@@ -145,6 +145,24 @@ static void pipeline_end_ingest(struct daemon_pipeline *pipeline, const struct b
     daemon_feed_close(pipeline->feed);
 }
 
+static void pipeline_beat(struct daemon_pipeline *pipeline)
+{
+    pthread_mutex_lock(&pipeline->lock);
+    pipeline->beats++;
+    pthread_mutex_unlock(&pipeline->lock);
+}
+
+// Waits until no cut is under way. A learner that has failed leaves one that nobody completes.
+static void pipeline_await_cut(struct daemon_pipeline *pipeline)
+{
+    struct daemon_learner_state learner;
+    do {
+        pipeline_beat(pipeline);
+        daemon_learner_state(pipeline->learner, &learner);
+    } while (pipeline->cutter && learner.error.code == BASE_OK &&
+             !daemon_cutter_wait(pipeline->cutter, PIPELINE_CUT_WAIT_MS));
+}
+
 static void *pipeline_thread(void *context)
 {
     struct daemon_pipeline *pipeline = context;
@@ -153,9 +171,7 @@ static void *pipeline_thread(void *context)
     int status = 0;
     while (status == 0 && pipeline_goes_on(pipeline)) {
         status = pipeline_ingest(pipeline, PIPELINE_STEP_MS, &error);
-        pthread_mutex_lock(&pipeline->lock);
-        pipeline->beats++;
-        pthread_mutex_unlock(&pipeline->lock);
+        pipeline_beat(pipeline);
         int64_t now = base_clock_monotonic_ns(pipeline->clock);
         if (now - shown >= (int64_t)PIPELINE_SHOW_MS * 1000000) {
             shown = now;
@@ -163,10 +179,8 @@ static void *pipeline_thread(void *context)
         }
     }
     // A clean end has a cut of its own, so that nothing is learned again.
-    while (status == 0 && pipeline->cutter && !daemon_cutter_wait(pipeline->cutter, PIPELINE_CUT_WAIT_MS)) {
-        pthread_mutex_lock(&pipeline->lock);
-        pipeline->beats++;
-        pthread_mutex_unlock(&pipeline->lock);
+    if (status == 0) {
+        pipeline_await_cut(pipeline);
     }
     if (status == 0 && pipeline->cutter) {
         status = pipeline_cut(pipeline, true, &error);

@@ -188,6 +188,23 @@ Test(daemon_durable, a_cut_that_cannot_be_written_ends_the_process)
     world_close(&world);
 }
 
+Test(daemon_durable, a_learner_that_fails_leaves_no_cut_to_wait_for, .timeout = 60)
+{
+    struct world world = {0};
+    world_open(&world, IMPRESSIONS, "/nowhere/redis.sock");
+    world.config->cuts.interval = 1;
+    world.config->cuts.share = 1;
+    const struct daemon_pipeline_options options = {
+        .durable = true, .bounded = true, .finish = true, .fetch = 64, .predictions = "/dev/full"};
+    struct base_error error = {0};
+    struct daemon_pipeline *pipeline = daemon_pipeline_new(world.config, &options, &error);
+    cr_assert(pipeline && daemon_pipeline_start(pipeline, &error) == 0, "%s", error.text);
+    cr_assert_eq(daemon_pipeline_join(pipeline, &error), -1);
+    cr_assert(error.code == BASE_EIO && strstr(error.text, "/dev/full"), "%s", error.text);
+    daemon_pipeline_free(pipeline);
+    world_close(&world);
+}
+
 // Runs until some cuts are made.
 static void machine_make_cuts(struct machine *machine, struct world *world)
 {
