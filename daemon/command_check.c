@@ -252,11 +252,17 @@ static void print_needs(const struct daemon_config *config, const struct check_o
            text_bytes(needs.orphan_memory, memory));
     printf("  %-26s %12.0f rows of dimension %u: memory %s\n", "embedding rows, at most", needs.rows,
            needs.row_dimension, text_bytes(needs.row_memory, memory));
+    printf("  %-26s disk %s, memory %s\n", "database and a cut", text_bytes(needs.database, disk),
+           text_bytes(needs.cut_memory, memory));
     if (config->source.kind == DAEMON_SOURCE_KAFKA) {
         printf("  %-26s memory %s\n", "fetched ahead, at most", text_bytes(needs.fetch_memory, memory));
     }
     printf("  together: memory %s, disk %s\n", text_bytes(needs.memory, memory),
            text_bytes(needs.disk, disk));
+    if (needs.kept > 0) {
+        printf("  kept cuts, beside that and at most: disk %s (they share what did not change)\n",
+               text_bytes(needs.kept, disk));
+    }
     print_misfits(config, &needs);
 }
 

@@ -114,6 +114,16 @@ static void need_table(const struct daemon_config *config, struct daemon_needs *
     needs->row_memory = needs->rows * daemon_needs_row_bytes(needs->row_dimension);
 }
 
+static void need_cuts(const struct daemon_config *config, struct daemon_needs *needs)
+{
+    double row = needs->row_dimension * (double)sizeof(float) + DAEMON_NEEDS_STORED_BYTES;
+    double data = needs->rows * row;
+    needs->database = data + (data < DAEMON_NEEDS_STORE_SLACK ? data : DAEMON_NEEDS_STORE_SLACK);
+    needs->kept =
+        (double)(config->cuts.keep ? config->cuts.keep + config->cuts.keep_hours : 0) * needs->database;
+    needs->cut_memory = DAEMON_NEEDS_CUT_COPIES * (double)config->cuts.dirty;
+}
+
 void daemon_needs(const struct daemon_config *config, const struct daemon_needs_rates *rates, uint32_t lanes,
                   struct daemon_needs *needs)
 {
@@ -126,7 +136,9 @@ void daemon_needs(const struct daemon_config *config, const struct daemon_needs_
     }
     need_actions(config, rates, lanes, needs);
     need_table(config, needs);
+    need_cuts(config, needs);
     needs->fetch_memory = config->source.kind == DAEMON_SOURCE_KAFKA ? (double)config->source.memory : 0;
-    needs->disk += needs->ids.disk;
-    needs->memory += needs->ids.memory + needs->orphan_memory + needs->row_memory + needs->fetch_memory;
+    needs->disk += needs->ids.disk + needs->database + (double)config->cuts.reserve;
+    needs->memory += needs->ids.memory + needs->orphan_memory + needs->row_memory + needs->fetch_memory +
+                     needs->cut_memory;
 }

@@ -1,8 +1,10 @@
 // What a configuration needs of memory and disk, from the rates of its topics and the windows of its actions.
 //
 //   disk      journey logs and remembered ids, for as long as they must be found, and for each log of a lane
-//             two segments: the one that is written, allocated whole, and the oldest, dropped whole
-//   memory    what finds them, orphans, embedding rows, and what is fetched ahead
+//             two segments: the one that is written, allocated whole, and the oldest, dropped whole; the
+//             database, and the reserve
+//   memory    what finds them, orphans, embedding rows, a cut on its way to the database, what is fetched
+//   ahead
 //
 // Estimates: ids and touch keys are counted with a usual size. Tests hold them against what the rooms take.
 #ifndef DAEMON_NEEDS_H
@@ -22,6 +24,11 @@ enum {
     // grow by doubling.
     DAEMON_NEEDS_ROW_INDEX_BYTES = 22,
     DAEMON_NEEDS_ROW_LIST_BYTES = 16,
+    // Of a row in the database beside its vector: key, times, counts, checksum, and the database's own.
+    DAEMON_NEEDS_STORED_BYTES = 50,
+    DAEMON_NEEDS_STORE_SLACK =
+        1600 << 20,                // files that wait for their compaction, logs (daemon/store_rocks.c)
+    DAEMON_NEEDS_CUT_COPIES = 3,   // of what is dirty: rows, batch, the database's memory
     DAEMON_NEEDS_LOG_SEGMENTS = 2, // of each log of a lane, beside what must be kept
 };
 
@@ -43,7 +50,9 @@ struct daemon_needs {
     double orphans, orphan_memory;
     double rows, row_memory;
     uint32_t row_dimension; // of the widest slot: all rows are counted so
-    double fetch_memory;
+    double fetch_memory, cut_memory;
+    double database;     // disk
+    double kept;         // disk of the kept cuts at most, if they share nothing; not in the sum
     double memory, disk; // the sums
 };
 
