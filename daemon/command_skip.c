@@ -277,7 +277,8 @@ static int skip_grow(const struct skip *skip, struct base_error *error)
                               "--partitions: the topics had %u; more, up to %d, are possible, not %" PRIu64,
                               before, CONSUMER_LANES_MAX, skip->partitions);
     }
-    for (uint32_t lane = before; lane < skip->partitions && skip->saved.frontier != INT64_MIN; lane++) {
+    bool begun = skip->saved.frontier != CONSUMER_TIME_MIN && skip->saved.frontier != CONSUMER_TIME_MAX;
+    for (uint32_t lane = before; begun && lane < skip->partitions; lane++) {
         if (skip_raise(skip, lane, error)) {
             return -1;
         }
