@@ -1,6 +1,8 @@
 // Commands that are interrupted: they end soon, with the signal's exit status, and leave no temporary files.
+// The program itself is run, which is built beside this test.
 #include <criterion/criterion.h>
 #include <glob.h>
+#include <libgen.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -11,7 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/command.h"
 #include "daemon/market.h"
 #include "daemon/produce.h"
 #include "daemon/scratch.h"
@@ -20,11 +21,17 @@
 enum { PATH_BYTES = DAEMON_SCRATCH_MAX + 64, STEP_MS = 10, PATIENCE_MS = 60000 };
 
 static char directory[DAEMON_SCRATCH_MAX], temporary[PATH_BYTES], config[PATH_BYTES];
+static char program[4096]; // <build>/freshet; this is <build>/tests/test_daemon
 static struct base_error error;
 
 static void make(void)
 {
     cr_assert_eq(daemon_scratch_make("test", directory, &error), 0, "%s", error.text);
+    char own[sizeof program - 16];
+    ssize_t size = readlink("/proc/self/exe", own, sizeof own - 1);
+    cr_assert_gt(size, 0);
+    own[size] = '\0';
+    snprintf(program, sizeof program, "%s/../freshet", dirname(own));
     snprintf(temporary, sizeof temporary, "%s/tmp", directory);
     snprintf(config, sizeof config, "%s/c.yaml", directory);
     cr_assert_eq(mkdir(temporary, 0700), 0);
@@ -54,19 +61,16 @@ static size_t count(const char *pattern)
     return matches;
 }
 
-// Runs the command in a child, sends it the signal once there is a file of the pattern, and again if `twice`;
-// returns its exit status.
-static int interrupt(daemon_command *run, char *const *arguments, const char *pattern, int number, bool twice)
+// Runs `freshet` with these arguments, sends it the signal once there is a file of the pattern, and again if
+// `twice`; returns its exit status.
+static int interrupt(char *const *arguments, const char *pattern, int number, bool twice)
 {
     fflush(NULL);
     pid_t pid = fork();
     cr_assert_geq(pid, 0);
     if (pid == 0) {
-        int argc = 0;
-        while (arguments[argc]) {
-            argc++;
-        }
-        _exit(run(argc, (char **)(uintptr_t)arguments));
+        execv(arguments[0], arguments);
+        _exit(127);
     }
     int status = 0, waited = 0;
     for (; count(pattern) == 0; waited += STEP_MS) {
@@ -131,8 +135,8 @@ static void files_write(char source[PATH_BYTES])
 
 static int interrupt_replay(const char *pattern, int number, bool twice)
 {
-    char *const arguments[] = {"replay", "-c", config, "--quiet", twice ? "--publish" : NULL, NULL};
-    return interrupt(daemon_command_replay, arguments, pattern, number, twice);
+    char *const arguments[] = {program, "replay", "-c", config, "--quiet", twice ? "--publish" : NULL, NULL};
+    return interrupt(arguments, pattern, number, twice);
 }
 
 Test(daemon_interrupt, replay_that_waits_for_a_broker)
@@ -163,9 +167,8 @@ Test(daemon_interrupt, replay_that_drains)
 
 Test(daemon_interrupt, bench_with_its_redis)
 {
-    char *const arguments[] = {"bench", "publish", NULL};
-    int status = interrupt(daemon_command_bench, arguments, "freshet-bench-*/freshet-bench-*/redis.sock",
-                           SIGINT, false);
+    char *const arguments[] = {program, "bench", "publish", NULL};
+    int status = interrupt(arguments, "freshet-bench-*/freshet-bench-*/redis.sock", SIGINT, false);
     cr_assert_eq(status, 128 + SIGINT);
     cr_assert_eq(count("*"), 0);
 }
