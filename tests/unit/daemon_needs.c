@@ -219,6 +219,9 @@ Test(daemon_needs, of_embedding_rows)
     struct trainer_snapshot_rows published;
     cr_assert(trainer_table_snapshot(table, true, &published) && published.count == 0);
     trainer_table_settle(table, true);
+    free(published.keys);
+    free(published.vectors);
+    free(published.tombstones);
     for (uint64_t first = 0; first < ROWS; first += BATCH) {
         uint64_t keys[BATCH];
         trainer_row rows[BATCH];
