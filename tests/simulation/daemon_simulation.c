@@ -421,6 +421,7 @@ int main(int argc, char **argv)
         }
     }
     static struct story story, sum;
+    int64_t begin_ns = base_clock_monotonic_ns(&base_clock_system);
     for (uint64_t seed = from; seed < from + seeds; seed++) {
         story_begin(&story, seed, ticks);
         story_run(&story);
@@ -441,10 +442,11 @@ int main(int argc, char **argv)
         sum.switches += story.switches;
         story_end(&story);
     }
-    printf("%" PRIu64 " seeds: %" PRIu64 " ticks, %" PRIu64 " samples learned; %" PRIu64 " lives, %" PRIu64
-           " from a cut; %" PRIu64 " kills, %" PRIu64 " power cuts; %" PRIu64 " cuts; %" PRIu64
-           " publications, %" PRIu64 " switches of a reader; 0 differences\n",
-           seeds, sum.learned, sum.samples, sum.lives, sum.restores, sum.kills, sum.power_cuts, sum.cuts,
-           sum.publications, sum.switches);
+    double seconds = (double)(base_clock_monotonic_ns(&base_clock_system) - begin_ns) / 1e9;
+    printf("%" PRIu64 " seeds: %" PRIu64 " ticks (%.0f a second), %" PRIu64 " samples learned; %" PRIu64
+           " lives, %" PRIu64 " from a cut; %" PRIu64 " kills, %" PRIu64 " power cuts; %" PRIu64
+           " cuts; %" PRIu64 " publications, %" PRIu64 " switches of a reader; 0 differences\n",
+           seeds, sum.learned, (double)sum.learned / seconds, sum.samples, sum.lives, sum.restores, sum.kills,
+           sum.power_cuts, sum.cuts, sum.publications, sum.switches);
     return 0;
 }
