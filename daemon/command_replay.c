@@ -24,7 +24,7 @@
 #include "daemon/signals.h"
 #include "daemon/status.h"
 
-enum { REPLAY_LOOK_MS = 100, REPLAY_BAR = 30, REPLAY_SIGNALLED = 128 };
+enum { REPLAY_REMOVE_TRIES = 1000, REPLAY_LOOK_MS = 100, REPLAY_BAR = 30, REPLAY_SIGNALLED = 128 };
 
 static const char usage[] =
     "usage: freshet replay -c FILE [options]\n"
@@ -184,12 +184,15 @@ static bool replay_ends(int number)
     return daemon_signals_ends(number) || number == SIGHUP;
 }
 
-// Seen by the watch: ends the process at once. What runs besides has nothing that anybody would miss.
+// Seen by the watch: ends the process at once. What runs besides has nothing that anybody would miss; but it
+// may make a file in what is being removed, which is then removed again.
 static void replay_quit(void *temporary, int number)
 {
     if (replay_ends(number)) {
         struct base_error ignored;
-        daemon_scratch_remove(temporary, &ignored);
+        for (int tries = 0; daemon_scratch_remove(temporary, &ignored) && tries < REPLAY_REMOVE_TRIES;
+             tries++) {
+        }
         _exit(REPLAY_SIGNALLED + number);
     }
 }
