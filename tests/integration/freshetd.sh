@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
 # freshetd as a service manager sees it: exit statuses, what arrives at NOTIFY_SOCKET, the status file, a Redis
-# that comes late, SIGTERM, SIGKILL, two daemons. Takes about 15 seconds. Every step waits for a state: nothing rests
+# that comes late, SIGTERM, SIGKILL, two daemons. Takes about 20 seconds. Every step waits for a state: nothing rests
 # on how fast this machine is.
 #
-#   tests/integration/freshetd.sh     needs build/release, python3 and redis-server
+#   tests/integration/freshetd.sh     needs build/release, python3, redis-server and a Kafka in build/kafka
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 unset OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS OPENBLAS_L2_SIZE
 
 freshetd=$PWD/build/release/freshetd
+kafka=tests/tools/kafka/kafka
 work=$(mktemp -d /tmp/freshet-d.XXXX)
 pids=()
 
 cleanup() {
   local pid
   for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
+  "$kafka" stop build/kafka --data "$work/kafka" 2>/dev/null || true
   wait 2>/dev/null || true
   rm -rf "$work"
 }
@@ -37,7 +39,7 @@ await() {
   fail "waited in vain: $name"
 }
 
-# What the daemon does with a real Kafka is end_to_end.sh's. The model is so wide that training takes a while.
+# What the daemon does with records of Kafka is end_to_end.sh's. The model is so wide that training takes a while.
 configuration() { # SOURCE
   cat <<YAML
 state_dir: $work/state
@@ -98,8 +100,13 @@ PY
 pids+=($!)
 await "the manager" test -S "$work/notify"
 
-# ---- a stream without end: librdkafka's own mock cluster, whose topics stay empty; READY waits for Redis ----
-configuration "{kind: kafka, bootstrap: mock, properties: {test.mock.num.brokers: 1}}" >"$work/d.yaml"
+# ---- a stream without end: a broker whose topics stay empty; READY waits for Redis ----
+"$kafka" install build/kafka >"$work/kafka.log"
+bootstrap=$("$kafka" start build/kafka 0 --data "$work/kafka")
+for topic in impressions clicks purchases; do
+  "$kafka" topics build/kafka create "$topic" 2 --data "$work/kafka" >>"$work/kafka.log" 2>&1
+done
+configuration "{kind: kafka, bootstrap: '$bootstrap'}" >"$work/d.yaml"
 start_freshetd
 await "status.json" test -s "$work/state/status.json"
 grep -q READY=1 "$work/notified" && fail "READY without Redis"
