@@ -13,10 +13,13 @@
 
 #include "base/failpoint.h"
 
-// KEYS: epoch, head. ARGV: token, least epoch, own epoch ("" to outbid anybody).
+// KEYS: epoch, head. ARGV: token, least epoch, then own epoch and '' from one that has had an epoch, '' and
+// epoch's value as it saw it from one that begins. So a beginner's command that arrives late, when its
+// sender is dead and a successor has taken over, takes nothing from the successor.
 static const char take_script[] =
     "local value = redis.call('GET', KEYS[1]) or ''\n"
     "local head = redis.call('GET', KEYS[2]) or ''\n"
+    "if ARGV[3] == '' and value ~= ARGV[4] then return {'changed', value, head} end\n"
     "local stored, token = string.match(value, '^(%d+) (%x+)$')\n"
     "stored = tonumber(stored or '0')\n"
     "local seen = tonumber(string.match(head, '^(%d+)%.') or '0')\n"
@@ -49,7 +52,11 @@ static const char move_script[] =
     "            'predecessor', ARGV[8], 'kind', ARGV[9], 'tick', ARGV[10])\n"
     "return {'moved', ARGV[3]}\n";
 
-enum { MOVE_KEYS = 3, MOVE_ARGUMENTS = 10 };
+enum {
+    TAKE_TRIES = 8, // in which others may take an epoch between our look and our take
+    MOVE_KEYS = 3,
+    MOVE_ARGUMENTS = 10,
+};
 
 int publisher_claim_init(struct publisher_claim *claim, struct base_error *error)
 {
@@ -74,10 +81,13 @@ static int head_unexpected(struct base_error *error)
     return base_error_set(error, BASE_EREFUSED, "Redis answered a script with something else");
 }
 
-// The reply {status, epoch, head} of the take script.
+// The reply {status, epoch, head} of the take script. *changed: nothing is taken, `seen` becomes epoch's
+// value.
 static int take_read(const struct publisher_reply *reply, struct publisher_claim *claim,
-                     char head[static PUBLISHER_HEAD_MAX], struct base_error *error)
+                     struct base_buffer *seen, bool *changed, char head[static PUBLISHER_HEAD_MAX],
+                     struct base_error *error)
 {
+    *changed = false;
     if (publisher_reply_count(reply) != 3) {
         return head_unexpected(error);
     }
@@ -85,6 +95,12 @@ static int take_read(const struct publisher_reply *reply, struct publisher_claim
     struct base_span head_text = publisher_reply_text(publisher_reply_at(reply, 2));
     if (!epoch_text.data || !head_text.data) {
         return head_unexpected(error);
+    }
+    if (text_is(publisher_reply_at(reply, 0), "changed")) {
+        base_buffer_clear(seen);
+        base_buffer_append(seen, epoch_text.data, epoch_text.size);
+        *changed = true;
+        return 0;
     }
     if (text_is(publisher_reply_at(reply, 0), "conflict")) {
         base_error_set(error, BASE_ECONFLICT,
@@ -99,6 +115,7 @@ static int take_read(const struct publisher_reply *reply, struct publisher_claim
     if (head_text.size >= PUBLISHER_HEAD_MAX) {
         return base_error_set(error, BASE_EREFUSED, "the key of head holds something else");
     }
+    base_failpoint("epoch.taken");
     claim->epoch = strtoull((const char *)epoch_text.data, NULL, 10);
     memcpy(head, head_text.data, head_text.size);
     head[head_text.size] = '\0';
@@ -119,18 +136,28 @@ int publisher_head_take(struct publisher_redis *redis, const char *model, struct
     if (renew) {
         snprintf(own_text, sizeof own_text, "%" PRIu64, claim->epoch);
     }
-    struct base_span words[] = {
-        base_span_string("EVAL"),     base_span_string(take_script), base_span_string("2"),
-        base_span_string(epoch_key),  base_span_string(head_key),    base_span_string(claim->token),
-        base_span_string(least_text), base_span_string(own_text),
-    };
-    struct publisher_reply *reply = NULL;
-    if (publisher_redis_call(redis, words, sizeof words / sizeof *words, &reply, error)) {
-        return -1;
+    struct base_buffer seen = {0}; // at first: that there is no epoch
+    bool changed = true;
+    int failed = 0;
+    for (int i = 0; !failed && changed; i++) {
+        if (i == TAKE_TRIES) {
+            failed = base_error_set(error, BASE_EREFUSED, "other publishers take one epoch after another");
+            error->retriable = true;
+            break;
+        }
+        struct base_span words[] = {
+            base_span_string("EVAL"),     base_span_string(take_script), base_span_string("2"),
+            base_span_string(epoch_key),  base_span_string(head_key),    base_span_string(claim->token),
+            base_span_string(least_text), base_span_string(own_text),    base_buffer_span(&seen),
+        };
+        struct publisher_reply *reply = NULL;
+        failed = publisher_redis_call(redis, words, sizeof words / sizeof *words, &reply, error) ||
+                         take_read(reply, claim, &seen, &changed, head, error)
+                     ? -1
+                     : 0;
+        publisher_reply_free(reply);
     }
-    base_failpoint("epoch.taken");
-    int failed = take_read(reply, claim, head, error);
-    publisher_reply_free(reply);
+    base_buffer_free(&seen);
     return failed;
 }
 

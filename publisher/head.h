@@ -20,7 +20,8 @@ int publisher_claim_init(struct publisher_claim *claim, struct base_error *error
 
 // Takes the epoch max(Redis', least) + 1 and reads head ("" if there is none), in one step: whatever this
 // publisher sent before cannot move head any more. With `renew`, another publisher's higher epoch is
-// BASE_ECONFLICT (fatal); without, it is outbid. Other errors: BASE_ENETWORK, BASE_EREFUSED.
+// BASE_ECONFLICT (fatal); without, it is outbid, but only an epoch that this call has seen: its command
+// cannot take anything from one who comes later. Other errors: BASE_ENETWORK, BASE_EREFUSED.
 int publisher_head_take(struct publisher_redis *redis, const char *model, struct publisher_claim *claim,
                         uint64_t least, bool renew, char head[static PUBLISHER_HEAD_MAX],
                         struct base_error *error);

@@ -18,7 +18,7 @@
 
 const char program_model[] = "model";
 
-enum { ROWS = 2, DIMENSION = 4, GARBAGE_TTL_S = 600, TOKEN_SIZE = 32, TAKE_WORDS = 8 };
+enum { ROWS = 2, DIMENSION = 4, GARBAGE_TTL_S = 600, TOKEN_SIZE = 32 };
 
 struct program_stage {
     struct program_variant variant;

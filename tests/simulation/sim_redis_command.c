@@ -11,7 +11,7 @@
 #include "base/hash.h"
 #include "simulation/sim_redis_private.h"
 
-#define SCRIPT_TAKE UINT64_C(0x8375342f2411c373)
+#define SCRIPT_TAKE UINT64_C(0x5c45684dc73db6a7)
 #define SCRIPT_MOVE UINT64_C(0x6bbc4b4227b1c3f5)
 
 enum { STREAM_MAX = 1024, NUMBER_MAX = 24 };
@@ -417,23 +417,35 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
-static void reply_take(struct base_buffer *reply, const char *status, uint64_t epoch, struct base_span head)
+static void reply_take(struct base_buffer *reply, const char *status, struct base_span what,
+                       struct base_span head)
+{
+    reply_array(reply, 3);
+    reply_bulk(reply, base_span_string(status));
+    reply_bulk(reply, what);
+    reply_bulk(reply, head);
+}
+
+static void reply_take_epoch(struct base_buffer *reply, const char *status, uint64_t epoch,
+                             struct base_span head)
 {
     char text[NUMBER_MAX];
     snprintf(text, sizeof text, "%" PRIu64, epoch);
-    reply_array(reply, 3);
-    reply_bulk(reply, base_span_string(status));
-    reply_bulk(reply, base_span_string(text));
-    reply_bulk(reply, head);
+    reply_take(reply, status, base_span_string(text), head);
 }
 
 static void script_take(const struct call *call, const struct base_span *keys,
                         const struct base_span *arguments)
 {
     struct base_span token = {0};
+    struct base_span value = key_text(call->redis, keys[0]);
     struct base_span head = key_text(call->redis, keys[1]);
     uint64_t stored = 0, seen, least, own;
-    if (!epoch_parse(key_text(call->redis, keys[0]), &stored, &token)) {
+    if (arguments[2].size == 0 && !base_span_equal(value, arguments[3])) {
+        reply_take(call->reply, "changed", value, head);
+        return;
+    }
+    if (!epoch_parse(value, &stored, &token)) {
         stored = 0;
         token = (struct base_span){0};
     }
@@ -444,7 +456,7 @@ static void script_take(const struct call *call, const struct base_span *keys,
     text_digits(arguments[1], &least);
     text_digits(arguments[2], &own);
     if (arguments[2].size > 0 && larger(stored, seen) > own && !base_span_equal(token, arguments[0])) {
-        reply_take(call->reply, "conflict", larger(stored, seen), head);
+        reply_take_epoch(call->reply, "conflict", larger(stored, seen), head);
         return;
     }
     uint64_t epoch = larger(larger(stored, seen), least) + 1;
@@ -452,17 +464,17 @@ static void script_take(const struct call *call, const struct base_span *keys,
         reply_text(call->reply, "-ERR the epochs are used up\r\n");
         return;
     }
-    struct base_buffer value = {0};
+    struct base_buffer taken = {0};
     char number[NUMBER_MAX + 1];
     snprintf(number, sizeof number, "%" PRIu64 " ", epoch);
-    reply_text(&value, number);
-    base_buffer_append(&value, arguments[0].data, arguments[0].size);
-    if (key_set(call->redis, keys[0], base_buffer_span(&value), -1)) {
-        reply_take(call->reply, "taken", epoch, key_text(call->redis, keys[1]));
+    reply_text(&taken, number);
+    base_buffer_append(&taken, arguments[0].data, arguments[0].size);
+    if (key_set(call->redis, keys[0], base_buffer_span(&taken), -1)) {
+        reply_take_epoch(call->reply, "taken", epoch, key_text(call->redis, keys[1]));
     } else {
         reply_text(call->reply, reply_oom);
     }
-    base_buffer_free(&value);
+    base_buffer_free(&taken);
 }
 
 static void reply_move(struct base_buffer *reply, const char *status, struct base_span what)
@@ -542,7 +554,7 @@ static void run_eval(const struct call *call)
     if (keys >= 2 && script_fails(call, key)) {
         return;
     }
-    if (hash == SCRIPT_TAKE && keys == 2 && argument_count == 3) {
+    if (hash == SCRIPT_TAKE && keys == 2 && argument_count == 4) {
         script_take(call, key, arguments);
     } else if (hash == SCRIPT_MOVE && keys >= 3 && argument_count == 10) {
         script_move(call, key, (uint32_t)keys, arguments);

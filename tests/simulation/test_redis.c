@@ -373,6 +373,41 @@ Test(sim_redis, a_late_command_arrives_among_later_ones)
     cr_assert(arrived > 100 && never > 0, "%d arrived, %d never did", arrived, never);
 }
 
+// A publisher dies while its command that takes an epoch is under way. When the command arrives at last, its
+// successor keeps what it has taken.
+Test(sim_redis, a_dead_publishers_take_does_not_outbid_its_successor)
+{
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        struct sim_faults faults;
+        struct alone alone;
+        struct publisher_claim dead = {.token = "aaaa"}, successor = {.token = "bbbb"};
+        char head[PUBLISHER_HEAD_MAX];
+        sim_faults_init(&faults, seed);
+        sim_clock_init(&alone.clock, 0);
+        alone.redis = sim_redis_new(&alone.clock, &faults);
+        for (uint32_t s = 0; s < faults.count; s++) {
+            faults.sites[s].on = strcmp(faults.sites[s].name, "redis.late") == 0;
+            faults.sites[s].rate = 1;
+        }
+        struct publisher_redis_config config = {.transport = sim_redis_transport(alone.redis),
+                                                .timeout_ms = 100};
+        alone.client = publisher_redis_new(&config, &alone.error);
+        cr_assert_eq(publisher_redis_connect(alone.client, &alone.error), 0);
+        cr_assert_eq(publisher_head_take(alone.client, "m", &dead, 5, false, head, &alone.error), -1);
+        faults.quiet = true;
+        cr_assert_eq(publisher_redis_connect(alone.client, &alone.error), 0);
+        cr_assert_eq(publisher_head_take(alone.client, "m", &successor, 5, false, head, &alone.error), 0);
+        uint64_t epoch = successor.epoch;
+        for (int i = 0; i < 200; i++) { // the late command arrives among these, if ever
+            cr_assert_eq(alone_set(&alone, "b", "1"), 0);
+        }
+        cr_assert_eq(publisher_head_take(alone.client, "m", &successor, 0, true, head, &alone.error), 0, "%s",
+                     alone.error.text);
+        cr_assert_eq(successor.epoch, epoch + 1, "seed %d: nobody took one between", (int)seed);
+        alone_end(&alone);
+    }
+}
+
 Test(sim_redis, changes_can_be_taken_back)
 {
     struct alone alone;
