@@ -103,6 +103,9 @@ int daemon_cuts_list(const char *state_dir, struct daemon_cuts_kept **kept, size
 // before now_ms, not pinned, not damaged. Errors: BASE_EIO.
 int daemon_cuts_rotate(struct base_disk *disk, const char *state_dir, uint64_t keep, uint64_t hours,
                        int64_t now_ms, struct base_error *error);
+// Lowers *position to where the decision journal has to begin for every kept cut that is not damaged: the
+// live journal goes on from them (replay --from). Errors: BASE_EIO, BASE_ELIMIT.
+int daemon_cuts_journal(const char *state_dir, uint64_t *position, struct base_error *error);
 // Never dropped by rotation any more; `number` 0: the newest, whose number it becomes. Errors:
 // BASE_ENOTFOUND, the disk's.
 int daemon_cuts_pin(struct base_disk *disk, const char *state_dir, uint64_t *number,

@@ -163,6 +163,31 @@ int daemon_cuts_list(const char *state_dir, struct daemon_cuts_kept **kept, size
     return 0;
 }
 
+int daemon_cuts_journal(const char *state_dir, uint64_t *position, struct base_error *error)
+{
+    char path[DAEMON_CUTS_PATH_MAX];
+    struct daemon_cuts_kept *kept;
+    size_t count;
+    uint64_t least = *position;
+    int result = kept_numbers(state_dir, &kept, &count, error);
+    if (result) {
+        return -1;
+    }
+    for (size_t i = 0; i < count && result == 0; i++) {
+        struct daemon_cut_record record;
+        struct base_error damage; // or it was dropped just now
+        result = kept_number_path(state_dir, kept[i].record.number, path, error);
+        if (result == 0 && daemon_cuts_state(path, &record, &damage) == 0 && record.journal < least) {
+            least = record.journal;
+        }
+    }
+    free(kept);
+    if (result == 0) {
+        *position = least;
+    }
+    return result;
+}
+
 int daemon_cuts_path(const char *state_dir, uint64_t number, char path[DAEMON_CUTS_PATH_MAX],
                      struct base_error *error)
 {

@@ -124,26 +124,29 @@ static void cutter_fill_batch(const struct daemon_cutter *cutter, const struct d
     base_buffer_free(&publication);
 }
 
-// Keeps this cut, if the last kept one is old enough, and lets older ones go.
+// Keeps this cut, if the last kept one is old enough, and lets older ones go. *journal becomes what remains
+// needed of the journal.
 static int cutter_keep(struct daemon_cutter *cutter, const struct daemon_cut_record *record,
-                       struct base_error *error)
+                       uint64_t *journal, struct base_error *error)
 {
     const struct daemon_config_cuts *cuts = &cutter->config.cuts;
-    if (cuts->keep == 0 || record->wall_ms - cutter->kept_ms < cuts->keep_interval) {
-        return 0;
+    const char *state_dir = cutter->config.state_dir;
+    if (cuts->keep > 0 && record->wall_ms - cutter->kept_ms >= cuts->keep_interval) {
+        cutter->kept_ms = record->wall_ms;
+        if (daemon_cuts_keep(cutter->config.disk, state_dir, cutter->config.store, record, error) ||
+            daemon_cuts_rotate(cutter->config.disk, state_dir, cuts->keep, cuts->keep_hours, record->wall_ms,
+                               error)) {
+            return -1;
+        }
     }
-    cutter->kept_ms = record->wall_ms;
-    if (daemon_cuts_keep(cutter->config.disk, cutter->config.state_dir, cutter->config.store, record,
-                         error)) {
-        return -1;
-    }
-    return daemon_cuts_rotate(cutter->config.disk, cutter->config.state_dir, cuts->keep, cuts->keep_hours,
-                              record->wall_ms, error);
+    *journal = record->journal;
+    return daemon_cuts_journal(state_dir, journal, error);
 }
 
-// Makes one cut durable; *bytes is what its batch held.
+// Makes one cut durable; *bytes is what its batch held, *journal what it and the kept ones need.
 static int cutter_write(struct daemon_cutter *cutter, struct daemon_cut *cut,
-                        const struct daemon_cut_record *record, uint64_t *bytes, struct base_error *error)
+                        const struct daemon_cut_record *record, uint64_t *bytes, uint64_t *journal,
+                        struct base_error *error)
 {
     if (base_sync_run(cut->sync, error)) {
         return -1;
@@ -171,7 +174,7 @@ static int cutter_write(struct daemon_cutter *cutter, struct daemon_cut *cut,
             "make room and start again",
             cutter->config.state_dir, (unsigned long long)record->number);
     }
-    return cutter_keep(cutter, record, error);
+    return cutter_keep(cutter, record, journal, error);
 }
 
 // What the cut is recorded as.
@@ -205,12 +208,12 @@ static void cutter_finish(struct daemon_cutter *cutter, struct daemon_cut *cut)
 {
     struct daemon_cut_record record;
     struct base_error error = {0};
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, journal = 0;
     int64_t begin = base_clock_monotonic_ns(cutter->config.clock), cpu = cutter_cpu_ns();
     cutter->config.epoch = cut->epoch > cutter->config.epoch ? cut->epoch : cutter->config.epoch;
     int status = cutter_record(cutter, cut, &record, &error);
     if (status == 0) {
-        status = cutter_write(cutter, cut, &record, &bytes, &error);
+        status = cutter_write(cutter, cut, &record, &bytes, &journal, &error);
     }
     cpu = cutter_cpu_ns() - cpu;
     int64_t duration = base_clock_monotonic_ns(cutter->config.clock) - begin;
@@ -223,6 +226,7 @@ static void cutter_finish(struct daemon_cutter *cutter, struct daemon_cut *cut)
     } else {
         cutter->config.record = record;
         state->done = record.number;
+        state->journal = journal;
         state->tick = record.tick;
         state->wall_ms = record.wall_ms;
         state->cuts++;

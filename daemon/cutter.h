@@ -56,6 +56,8 @@ struct daemon_cutter_config {
 
 struct daemon_cutter_state {
     uint64_t done; // number of the newest durable cut; 0: none
+    uint64_t
+        journal; // where the decision journal has to begin for that cut and for every kept one; 0: unknown
     int64_t tick, wall_ms;
     uint64_t cuts;                              // made by this process
     uint64_t bytes;                             // of the last one

@@ -49,7 +49,8 @@ static void pipeline_show(struct daemon_pipeline *pipeline, const struct base_er
 }
 
 // The newest cut is durable: what older ones needed can go, and the log may know.
-static void pipeline_cut_done(struct daemon_pipeline *pipeline, uint64_t done)
+static int pipeline_cut_done(struct daemon_pipeline *pipeline, uint64_t done, uint64_t journal,
+                             struct base_error *error)
 {
     struct consumer_source *source = pipeline->source;
     bool first = pipeline->cut_done == 0 && !pipeline->cut_offsets; // it is the one that we came from
@@ -58,6 +59,7 @@ static void pipeline_cut_done(struct daemon_pipeline *pipeline, uint64_t done)
     if (!first && source->operations->commit) {
         source->operations->commit(source, pipeline->cut_offsets);
     }
+    return consumer_journal_forget(pipeline->journal, journal, error);
 }
 
 static void pipeline_note_offsets(struct daemon_pipeline *pipeline)
@@ -83,8 +85,9 @@ static int pipeline_cut(struct daemon_pipeline *pipeline, bool last, struct base
         *error = cutter.error;
         return -1;
     }
-    if (cutter.done != pipeline->cut_done) {
-        pipeline_cut_done(pipeline, cutter.done);
+    if (cutter.done != pipeline->cut_done &&
+        pipeline_cut_done(pipeline, cutter.done, cutter.journal, error)) {
+        return -1;
     }
     struct daemon_learner_state learner;
     daemon_learner_state(pipeline->learner, &learner);

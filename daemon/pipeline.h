@@ -28,7 +28,8 @@ struct daemon_pipeline_parts {
     struct daemon_store *store;                    // stays the caller's
     const struct publisher_redis_transport *redis; // publisher/redis.h
     const struct base_clock *clock;
-    size_t cut_rows; // see daemon_learner_config
+    size_t cut_rows;        // see daemon_learner_config
+    uint64_t journal_bytes; // see consumer_journal_config
 };
 
 struct daemon_pipeline_options {

@@ -138,6 +138,7 @@ int daemon_pipeline_open_journal(struct daemon_pipeline *pipeline, struct base_e
         .disk = pipeline->disk,
         .ranks = saved.ranks,
         .lanes = saved.lanes,
+        .file_bytes = options->parts.journal_bytes,
     };
     for (uint32_t rank = 0; rank < daemon_config_ranks(pipeline->config); rank++) {
         journal.topics[rank] = daemon_config_topic(pipeline->config, rank)->topic;

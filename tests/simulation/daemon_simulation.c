@@ -12,13 +12,17 @@
 // it; and a replay of the whole log from nothing that obeys the journal has at every tick that a reader saw,
 // and at the end, the same weights. A seed that fails is printed, and fails again alone.
 #include <assert.h>
+#include <dirent.h>
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "daemon/pipeline.h"
+#include "daemon/scratch.h"
 #include "daemon/store.h"
 #include "publisher/reader.h"
 #include "simulation/sim_disk.h"
@@ -44,6 +48,8 @@ struct story {
     struct daemon_store *store;
     struct daemon_config *config;
     char state_dir[PATH_BYTES];
+    char journal[PATH_BYTES + 16]; // of state_dir
+    char archive[PATH_BYTES];      // what is forgotten of it
 
     struct daemon_pipeline *pipeline;
     struct consumer_source *source; // the pipeline's
@@ -126,6 +132,12 @@ static void story_begin(struct story *story, uint64_t seed, uint64_t ticks)
     sim_faults_init(&story->faults, seed);
     story->disk = sim_disk_new(&story->faults);
     snprintf(story->state_dir, sizeof story->state_dir, "%s/state", sim_disk_directory(story->disk));
+    snprintf(story->journal, sizeof story->journal, "%s/journal", story->state_dir);
+    snprintf(story->archive, sizeof story->archive, "%s-archive", sim_disk_directory(story->disk));
+    if (mkdir(story->archive, 0700)) {
+        fail(story, "%s: %s", story->archive, strerror(errno));
+    }
+    sim_disk_archive(story->disk, story->journal, story->archive);
     story_configure(story);
     sim_clock_init(&story->clock, story->log_config.start_wall_ms);
     story->log = sim_log_new(&story->log_config, seed, &story->clock, &story->faults);
@@ -149,6 +161,10 @@ static void story_end(struct story *story)
     sim_redis_free(story->redis);
     sim_log_free(story->log);
     sim_disk_free(story->disk);
+    struct base_error error;
+    if (daemon_scratch_remove(story->archive, &error)) {
+        fail(story, "%s", error.text);
+    }
 }
 
 // ---- the reader ----
@@ -233,7 +249,8 @@ static struct daemon_pipeline_options story_options(struct story *story)
                   .store = story->store,
                   .redis = sim_redis_transport(story->redis),
                   .clock = &story->clock.clock,
-                  .cut_rows = 1 + sim_random_below(&story->random, 200)},
+                  .cut_rows = 1 + sim_random_below(&story->random, 200),
+                  .journal_bytes = 1 + sim_random_below(&story->random, 4000)},
     };
 }
 
@@ -335,16 +352,34 @@ static void story_end_of_life(struct story *story)
     }
 }
 
+// Adds the journal's present files to those that were forgotten.
+static void story_complete_archive(struct story *story)
+{
+    char from[PATH_BYTES * 2], to[PATH_BYTES * 2];
+    struct base_buffer bytes = {0};
+    struct base_error error;
+    DIR *directory = opendir(story->journal);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        snprintf(from, sizeof from, "%s/%s", story->journal, entry->d_name);
+        snprintf(to, sizeof to, "%s/%s", story->archive, entry->d_name);
+        if (entry->d_name[0] != '.' && (base_disk_read(from, SIZE_MAX, &bytes, &error) ||
+                                        base_disk_replace(NULL, to, base_buffer_span(&bytes), &error))) {
+            fail(story, "%s", error.text);
+        }
+    }
+    closedir(directory);
+    base_buffer_free(&bytes);
+}
+
 // From nothing, all of the log at once, obeying the journal: the weights after the last tick.
 static void story_replay(struct story *story, int64_t to, uint64_t weights)
 {
-    char journal[PATH_BYTES + 16], state_dir[PATH_BYTES + 16];
-    snprintf(journal, sizeof journal, "%s/journal", story->state_dir);
+    char state_dir[PATH_BYTES + 16];
     snprintf(state_dir, sizeof state_dir, "%s-replay", story->state_dir);
     struct base_error error = {0};
     struct daemon_pipeline_options options = {
         .bounded = true,
-        .obey = journal,
+        .obey = story->archive,
         .to = &to,
         .workers = 1,
         .state_dir = state_dir,
@@ -353,6 +388,7 @@ static void story_replay(struct story *story, int64_t to, uint64_t weights)
                   .disk = sim_disk_base(story->disk),
                   .clock = &story->clock.clock},
     };
+    story_complete_archive(story);
     story->bounded = true;
     story->pipeline = daemon_pipeline_new(story->config, &options, &error);
     if (!story->pipeline) {

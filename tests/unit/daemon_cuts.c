@@ -533,6 +533,32 @@ Test(daemon_cuts, rotation_keeps_the_newest_one_an_hour_and_the_pinned)
     place_remove(&place);
 }
 
+// A live journal is needed from where the oldest of them goes on.
+Test(daemon_cuts, what_kept_cuts_need_of_the_journal)
+{
+    struct place place;
+    struct base_error error;
+    place_make(&place);
+    uint64_t position = 1000;
+    cr_assert_eq(daemon_cuts_journal(place.state, &position, &error), 0, "%s", error.text);
+    cr_expect_eq(position, 1000, "none is kept");
+    for (uint64_t i = 0; i < 3; i++) {
+        place.record.journal = 500 + 100 * i;
+        make_cut(&place, (int64_t)i);
+        keep_cut(&place);
+    }
+    cr_assert_eq(daemon_cuts_journal(place.state, &position, &error), 0, "%s", error.text);
+    cr_expect_eq(position, 500);
+    flip(&place, "state/cuts/1/STATE", 30);
+    position = 1000;
+    cr_assert_eq(daemon_cuts_journal(place.state, &position, &error), 0, "%s", error.text);
+    cr_expect_eq(position, 600, "of a damaged one nothing goes on");
+    position = 7;
+    cr_assert_eq(daemon_cuts_journal(place.state, &position, &error), 0, "%s", error.text);
+    cr_expect_eq(position, 7);
+    place_remove(&place);
+}
+
 static int step_drop(struct place *place, struct base_disk *disk)
 {
     struct base_error error;

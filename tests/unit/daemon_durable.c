@@ -2,6 +2,7 @@
 // same weights; what a failing database, other settings and other arithmetic do. Mostly on one thread, with a
 // clock of the test's own and a database in memory; once with threads and RocksDB.
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -127,6 +128,55 @@ Test(daemon_durable, killed_anywhere_it_comes_to_the_same_weights)
     for (int kind = 0; kind < BASE_KINDS; kind++) {
         cr_assert_eq(state.ingest.counters.samples[kind], expected.ingest.counters.samples[kind]);
     }
+    daemon_store_close(machine.store);
+    world_close(&world);
+}
+
+// The journal's files.
+static int journal_files(const struct world *world)
+{
+    char path[WORLD_PATH];
+    snprintf(path, sizeof path, "%s/journal", world->config->state_dir);
+    DIR *directory = opendir(path);
+    cr_assert_not_null(directory, "%s", path);
+    int files = 0;
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        files += entry->d_name[0] != '.';
+    }
+    closedir(directory);
+    return files;
+}
+
+Test(daemon_durable, the_journal_is_shortened_behind_the_cuts)
+{
+    struct world world = {.dead = 5000};
+    world_open(&world, IMPRESSIONS, "/nowhere/redis.sock");
+    struct daemon_pipeline_state expected, state;
+    uint64_t hash = world_weights(&world, &expected);
+    struct machine machine;
+    machine_open(&machine);
+    machine.options.parts.journal_bytes = 1; // a file a tick with decisions
+    world.config->cuts.interval = INT32_MAX;
+    struct daemon_pipeline *pipeline = machine_start(&machine, &world);
+    cr_assert(!machine_step(&machine, pipeline, 40));
+    int without = journal_files(&world);
+    cr_assert_gt(without, 5, "%d files", without);
+    daemon_pipeline_free(pipeline); // no cut was made: all of it is needed
+
+    world.config->cuts.interval = STEP_MS;
+    world.config->cuts.share = 1;
+    pipeline = machine_start(&machine, &world);
+    cr_assert(!machine_step(&machine, pipeline, 60));
+    daemon_pipeline_state(pipeline, &state);
+    cr_assert_gt(state.cutter.cuts, 2);
+    int behind = journal_files(&world);
+    cr_assert_lt(behind, without, "%d files, then %d", without, behind);
+    daemon_pipeline_free(pipeline);
+
+    pipeline = machine_start(&machine, &world);
+    machine_finish(&machine, pipeline, &state);
+    cr_assert_eq(daemon_pipeline_hash(pipeline), hash);
+    daemon_pipeline_free(pipeline);
     daemon_store_close(machine.store);
     world_close(&world);
 }

@@ -128,7 +128,8 @@ Test(daemon_pipeline, a_reader_has_what_was_learned)
     const struct daemon_pipeline_options options = {.bounded = true, .finish = true, .publish = true};
     uint64_t hash = pipeline_run(&world, &options, &state);
     cr_assert_gt(state.outbox.publications, 0);
-    cr_assert_eq(state.outbox.last_tick, state.learner.tick);
+    // Behind it may lie ticks that taught nothing, for which nothing is published.
+    cr_assert_leq(state.outbox.last_tick, state.learner.tick);
     const struct publisher_reader_config config = {
         .redis = {.socket = support_redis_socket(redis), .timeout_ms = 2000}, .model = "test"};
     struct base_error error = {0};
@@ -136,7 +137,7 @@ Test(daemon_pipeline, a_reader_has_what_was_learned)
     struct publisher_reader *reader = publisher_reader_new(&config, &error);
     cr_assert(reader && publisher_reader_follow(reader, 0, &changed, &error) == 0, "%s", error.text);
     cr_assert_eq(publisher_reader_hash(reader), hash);
-    cr_assert_eq(publisher_reader_tick(reader), state.learner.tick);
+    cr_assert_eq(publisher_reader_tick(reader), state.outbox.last_tick);
     publisher_reader_free(reader);
     world_close(&world);
     support_redis_stop(redis);
