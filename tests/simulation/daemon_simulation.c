@@ -13,7 +13,6 @@
 // and at the end, the same weights. A seed that fails is printed, and fails again alone.
 #include <assert.h>
 #include <dirent.h>
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -36,12 +35,20 @@ struct seen { // by the reader
     uint64_t hash;
 };
 
+struct story;
+struct story_disk { // the operations of the simulated disk, but for one
+    struct base_disk_operations operations;
+    const struct base_disk_operations *simulated;
+    const struct story *story;
+};
+
 struct story {
     uint64_t seed, ticks;
     struct sim_random random;
     struct sim_faults faults;
     struct sim_clock clock;
     struct sim_disk *disk;
+    struct story_disk disk_watch;
     struct sim_log *log;
     struct sim_redis *redis;
     struct sim_log_config log_config;
@@ -126,6 +133,38 @@ static void story_configure(struct story *story)
     }
 }
 
+// The daemon forgets what no cut needs of the journal; the replay from nothing needs all of it.
+static void story_archive(const struct story *story, const char *path)
+{
+    char to[2 * PATH_BYTES];
+    struct base_buffer bytes = {0};
+    struct base_error error;
+    snprintf(to, sizeof to, "%s%s", story->archive, strrchr(path, '/'));
+    if (base_disk_read(path, SIZE_MAX, &bytes, &error) ||
+        base_disk_replace(NULL, to, base_buffer_span(&bytes), &error)) {
+        fail(story, "%s", error.text);
+    }
+    base_buffer_free(&bytes);
+}
+
+static int story_unlink(struct base_disk *disk, const char *path)
+{
+    const struct story_disk *watch = (const struct story_disk *)disk->operations;
+    const char *journal = watch->story->journal;
+    if (strncmp(path, journal, strlen(journal)) == 0 && !sim_disk_dead(watch->story->disk)) {
+        story_archive(watch->story, path);
+    }
+    return watch->simulated->unlink(disk, path);
+}
+
+static void story_watch_disk(struct story *story)
+{
+    struct base_disk *disk = sim_disk_base(story->disk);
+    story->disk_watch = (struct story_disk){*disk->operations, disk->operations, story};
+    story->disk_watch.operations.unlink = story_unlink;
+    disk->operations = &story->disk_watch.operations;
+}
+
 static void story_begin(struct story *story, uint64_t seed, uint64_t ticks)
 {
     *story = (struct story){.seed = seed, .ticks = ticks, .random = sim_random_make(seed, "story")};
@@ -135,9 +174,9 @@ static void story_begin(struct story *story, uint64_t seed, uint64_t ticks)
     snprintf(story->journal, sizeof story->journal, "%s/journal", story->state_dir);
     snprintf(story->archive, sizeof story->archive, "%s-archive", sim_disk_directory(story->disk));
     if (mkdir(story->archive, 0700)) {
-        fail(story, "%s: %s", story->archive, strerror(errno));
+        fail(story, "cannot make %s", story->archive);
     }
-    sim_disk_archive(story->disk, story->journal, story->archive);
+    story_watch_disk(story);
     story_configure(story);
     sim_clock_init(&story->clock, story->log_config.start_wall_ms);
     story->log = sim_log_new(&story->log_config, seed, &story->clock, &story->faults);
@@ -353,22 +392,17 @@ static void story_end_of_life(struct story *story)
 }
 
 // Adds the journal's present files to those that were forgotten.
-static void story_complete_archive(struct story *story)
+static void story_complete_archive(const struct story *story)
 {
-    char from[PATH_BYTES * 2], to[PATH_BYTES * 2];
-    struct base_buffer bytes = {0};
-    struct base_error error;
+    char path[2 * PATH_BYTES];
     DIR *directory = opendir(story->journal);
     for (struct dirent *entry; directory && (entry = readdir(directory));) {
-        snprintf(from, sizeof from, "%s/%s", story->journal, entry->d_name);
-        snprintf(to, sizeof to, "%s/%s", story->archive, entry->d_name);
-        if (entry->d_name[0] != '.' && (base_disk_read(from, SIZE_MAX, &bytes, &error) ||
-                                        base_disk_replace(NULL, to, base_buffer_span(&bytes), &error))) {
-            fail(story, "%s", error.text);
+        snprintf(path, sizeof path, "%s/%s", story->journal, entry->d_name);
+        if (entry->d_name[0] != '.') {
+            story_archive(story, path);
         }
     }
     closedir(directory);
-    base_buffer_free(&bytes);
 }
 
 // From nothing, all of the log at once, obeying the journal: the weights after the last tick.

@@ -66,7 +66,6 @@ struct sim_disk {
     struct rename *renames;
     uint32_t rename_count, rename_capacity;
     char stranger[PATH_BYTES];
-    const char *archive_from, *archive_to; // NULL: nothing is archived
     struct sim_disk_counts counts;
 };
 
@@ -502,24 +501,6 @@ static int disk_link(struct base_disk *base, const char *from, const char *to)
     return result;
 }
 
-static void disk_archive(const struct sim_disk *disk, const char *path)
-{
-    char parent[PATH_BYTES], to[2 * PATH_BYTES];
-    struct base_buffer bytes = {0};
-    struct base_error error;
-    path_parent(path, parent);
-    if (!disk->archive_from || strcmp(parent, disk->archive_from) != 0) {
-        return;
-    }
-    snprintf(to, sizeof to, "%s%s", disk->archive_to, path + strlen(parent));
-    if (base_disk_read(path, SIZE_MAX, &bytes, &error) ||
-        base_disk_replace(NULL, to, base_buffer_span(&bytes), &error)) {
-        fprintf(stderr, "%s\n", error.text);
-        abort();
-    }
-    base_buffer_free(&bytes);
-}
-
 static int disk_unlink(struct base_disk *base, const char *path)
 {
     struct sim_disk *disk = disk_of(base);
@@ -528,7 +509,6 @@ static int disk_unlink(struct base_disk *base, const char *path)
         return EIO;
     }
     path_tidy(path, tidy);
-    disk_archive(disk, tidy);
     int result = system_operations()->unlink(&base_disk_system, path);
     if (result == 0) {
         disk_rename(disk, tidy, NULL, NULL);
@@ -632,12 +612,6 @@ void sim_disk_free(struct sim_disk *disk)
 struct base_disk *sim_disk_base(struct sim_disk *disk)
 {
     return &disk->base;
-}
-
-void sim_disk_archive(struct sim_disk *disk, const char *from, const char *to)
-{
-    disk->archive_from = from;
-    disk->archive_to = to;
 }
 
 const char *sim_disk_directory(const struct sim_disk *disk)

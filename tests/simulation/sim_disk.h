@@ -27,11 +27,6 @@ void sim_disk_free(struct sim_disk *disk);                // removes the directo
 struct base_disk *sim_disk_base(struct sim_disk *disk);
 const char *sim_disk_directory(const struct sim_disk *disk); // absolute
 
-// From now on every file that is removed from the directory `from` is copied to the directory `to` first,
-// which lies elsewhere and knows no crash: for a test that looks at what was. Both have to live as long as
-// the disk.
-void sim_disk_archive(struct sim_disk *disk, const char *from, const char *to);
-
 bool sim_disk_dead(const struct sim_disk *disk);
 void sim_disk_kill(struct sim_disk *disk);
 void sim_disk_crash(struct sim_disk *disk, struct sim_random *random);
