@@ -1,5 +1,7 @@
 // The record of a cut and LAST_CUT. daemon_cuts_kept.c has the kept cuts.
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>

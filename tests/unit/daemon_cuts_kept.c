@@ -1,5 +1,6 @@
 // Kept cuts and what is done with them: rotation, pins, export, import, verification.
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
