@@ -1,139 +1,5 @@
 // The daemon's configuration: its rows. A row's default is the default, its text is the reference page's.
-#include "daemon/config.h"
-
-#define FIELD(record, field) .offset = offsetof(struct record, field)
-#define COUNT(rows) (sizeof(rows) / sizeof *(rows))
-#define TABLE(table_title, record, table_rows)                                       \
-    {                                                                                \
-        .title = (table_title), .size = sizeof(struct record), .rows = (table_rows), \
-        .count = COUNT(table_rows)                                                   \
-    }
-// A section inline in the whole configuration: its struct has a tag of its own.
-#define SECTION(section, record, inner, text)                                                    \
-    {                                                                                            \
-        .name = #section, .type = BASE_CONFIG_RECORD, FIELD(record, section), .table = &(inner), \
-        .description = (text)                                                                    \
-    }
-
-#define MS_HOUR 3600e3
-#define MS_DAY 86400e3
-
-// --- model ---
-
-static const struct base_config_row level_rows[] = {
-    {.name = "experts",
-     .type = BASE_CONFIG_UINTS,
-     FIELD(daemon_config_level, experts),
-     .fallback = "[128]",
-     .min = TRAINER_WIDTH_STEP,
-     .max = TRAINER_WIDTH_MAX,
-     .items_min = 1,
-     .description = "Widths of the layers of every expert, multiples of 16; ReLU after each."},
-    {.name = "per_task",
-     .type = BASE_CONFIG_UINT,
-     FIELD(daemon_config_level, per_task),
-     .fallback = "2",
-     .max = TRAINER_EXPERTS_MAX,
-     .description = "Experts of each task's own."},
-    {.name = "shared",
-     .type = BASE_CONFIG_UINT,
-     FIELD(daemon_config_level, shared),
-     .fallback = "2",
-     .max = TRAINER_EXPERTS_MAX,
-     .description = "Experts that all tasks share."},
-};
-static const struct base_config_table level_table = TABLE(
-    "One level of the body, from the input up. A single level is CGC.", daemon_config_level, level_rows);
-
-static const struct base_config_row rate_rows[] = {
-    {.name = "dense",
-     .type = BASE_CONFIG_REAL,
-     FIELD(daemon_config_rate, dense),
-     .fallback = "0.05",
-     .max = 100,
-     .description = "Of the network's weights."},
-    {.name = "sparse",
-     .type = BASE_CONFIG_REAL,
-     FIELD(daemon_config_rate, sparse),
-     .fallback = "0.05",
-     .max = 100,
-     .description = "Of the embedding rows."},
-};
-static const struct base_config_table rate_table =
-    TABLE("Learning rates of SGD. The gradient is the sum over the minibatch / `batch`.", daemon_config_rate,
-          rate_rows);
-
-static const char *const body_choices[] = {"ple", NULL};
-static const char *const ctcvr_choices[] = {"stop", "full", NULL};
-
-static const struct base_config_row model_rows[] = {
-    {.name = "name",
-     .type = BASE_CONFIG_STRING,
-     FIELD(daemon_config_model, name),
-     .fallback = "default",
-     .flags = BASE_CONFIG_OPERATIONAL,
-     .description = "Names the model's keys in Redis: 1 to 64 of a-z, A-Z, 0-9, `_`, `-`, `.`."},
-    {.name = "seed",
-     .type = BASE_CONFIG_UINT,
-     FIELD(daemon_config_model, seed),
-     .fallback = "1",
-     .description = "Of the random numbers that weights and rows start from."},
-    {.name = "body",
-     .type = BASE_CONFIG_ENUM,
-     FIELD(daemon_config_model, body),
-     .fallback = "ple",
-     .choices = body_choices,
-     .description = "What stands between features and towers."},
-    {.name = "levels",
-     .type = BASE_CONFIG_RECORDS,
-     FIELD(daemon_config_model, levels),
-     .fallback = "[{experts: [256, 128]}, {experts: [128]}]",
-     .items_min = 1,
-     .table = &level_table,
-     .description = "The extraction levels of the body."},
-    {.name = "towers",
-     .type = BASE_CONFIG_UINTS,
-     FIELD(daemon_config_model, towers),
-     .fallback = "[64]",
-     .min = TRAINER_WIDTH_STEP,
-     .max = TRAINER_WIDTH_MAX,
-     .description = "Widths of the hidden layers of each task's tower, multiples of 16."},
-    {.name = "batch",
-     .type = BASE_CONFIG_UINT,
-     FIELD(daemon_config_model, batch),
-     .fallback = "256",
-     .min = 1,
-     .max = TRAINER_BATCH_MAX,
-     .description = "Most samples of a minibatch, and what its gradient is divided by."},
-    {.name = "workers",
-     .type = BASE_CONFIG_UINT,
-     FIELD(daemon_config_model, workers),
-     .fallback = "1",
-     .min = 1,
-     .max = TRAINER_WORKERS_MAX,
-     .flags = BASE_CONFIG_OPERATIONAL,
-     .description = "Threads that train. Any number gives the same bits."},
-    {.name = "rows_max",
-     .type = BASE_CONFIG_UINT,
-     FIELD(daemon_config_model, rows_max),
-     .fallback = "4_000_000",
-     .min = 1,
-     .max = 2e9,
-     .description = "Embedding rows of all slots; keys beyond it share their slot's out-of-vocabulary row."},
-    {.name = "rate",
-     .type = BASE_CONFIG_RECORD,
-     FIELD(daemon_config_model, rate),
-     .table = &rate_table,
-     .description = "Learning rates."},
-    {.name = "ctcvr_to_ctr",
-     .type = BASE_CONFIG_ENUM,
-     FIELD(daemon_config_model, ctcvr_to_ctr),
-     .fallback = "stop",
-     .choices = ctcvr_choices,
-     .description = "Whether the losses of products (pCTCVR) send their gradient through the earlier stages' "
-                    "logits too (`full`) or not (`stop`)."},
-};
-static const struct base_config_table model_table = TABLE("The model.", daemon_config_model, model_rows);
+#include "daemon/config_table.h"
 
 // --- source, registry ---
 
@@ -449,86 +315,6 @@ static const struct base_config_row action_rows[] = {
 static const struct base_config_table action_table = TABLE(
     "An action: a stage of the funnel, in their order, or a side action.", daemon_config_action, action_rows);
 
-// --- features ---
-
-static const char *const pooling_choices[] = {"sum", "mean", NULL};
-
-static const struct base_config_row slot_rows[] = {
-    {.name = "name",
-     .type = BASE_CONFIG_STRING,
-     FIELD(daemon_config_slot, name),
-     .flags = BASE_CONFIG_REQUIRED,
-     .description = "The slot. It salts the keys: another name is another slot."},
-    {.name = "path",
-     .type = BASE_CONFIG_STRING,
-     FIELD(daemon_config_slot, path),
-     .description = "Where the impression holds it; default: the name."},
-    {.name = "dimension",
-     .type = BASE_CONFIG_UINT,
-     FIELD(daemon_config_slot, dimension),
-     .fallback = "16",
-     .min = 4,
-     .max = TRAINER_DIMENSION_MAX,
-     .description = "Numbers of a row, a multiple of 4."},
-    {.name = "pooling",
-     .type = BASE_CONFIG_ENUM,
-     FIELD(daemon_config_slot, pooling),
-     .fallback = "sum",
-     .choices = pooling_choices,
-     .description = "How the rows of several values become one."},
-    {.name = "admission",
-     .type = BASE_CONFIG_UINT,
-     FIELD(daemon_config_slot, admission),
-     .fallback = "1",
-     .min = 1,
-     .max = 1e6,
-     .description = "Occurrences before a key gets a row of its own."},
-    {.name = "expiry",
-     .type = BASE_CONFIG_DURATION,
-     FIELD(daemon_config_slot, expiry),
-     .fallback = "30d",
-     .max = 4000 * MS_DAY,
-     .description = "Event time after its last occurrence at which a row is dropped; 0: never."},
-    {.name = "boundaries",
-     .type = BASE_CONFIG_REALS,
-     FIELD(daemon_config_slot, boundaries),
-     .fallback = "[]",
-     .description = "Ascending: the path is a number, and the key the count of boundaries at or below it."},
-};
-static const struct base_config_table slot_table =
-    TABLE("A categorical feature, each value of which has an embedding row.", daemon_config_slot, slot_rows);
-
-static const struct base_config_row numeric_rows[] = {
-    {.name = "name",
-     .type = BASE_CONFIG_STRING,
-     FIELD(daemon_config_numeric, name),
-     .flags = BASE_CONFIG_REQUIRED,
-     .description = "The feature."},
-    {.name = "path",
-     .type = BASE_CONFIG_STRING,
-     FIELD(daemon_config_numeric, path),
-     .description = "Where the impression holds it; default: the name."},
-    {.name = "log1p",
-     .type = BASE_CONFIG_BOOL,
-     FIELD(daemon_config_numeric, log1p),
-     .fallback = "false",
-     .description = "Take sign(v) log(1 + |v|) first."},
-    {.name = "mean",
-     .type = BASE_CONFIG_REAL,
-     FIELD(daemon_config_numeric, mean),
-     .fallback = "0",
-     .description = "Subtracted then."},
-    {.name = "deviation",
-     .type = BASE_CONFIG_REAL,
-     FIELD(daemon_config_numeric, deviation),
-     .fallback = "1",
-     .min = 1e-30,
-     .max = 1e30,
-     .description = "Divided by then."},
-};
-static const struct base_config_table numeric_table = TABLE(
-    "A plain numeric input. A missing value gives 0 after all steps.", daemon_config_numeric, numeric_rows);
-
 // --- redis, publish, cuts ---
 
 static const struct base_config_row redis_rows[] = {
@@ -666,8 +452,9 @@ static const struct base_config_row cuts_rows[] = {
      .min = 0,
      .max = (double)(1u << 31),
      .flags = BASE_CONFIG_OPERATIONAL,
-     .description = "Disk that is held in a file of its own, to be given up when the disk is nearly full: the "
-                    "daemon then makes a last cut and stops, with nothing lost. 0: none."},
+     .description =
+         "Disk that is held in a file of its own, to be given up when the disk is nearly full: the "
+         "daemon then makes a last cut and stops, with nothing lost. 0: none."},
 };
 static const struct base_config_table cuts_table =
     TABLE("The durable state in `state_dir`, from which a restart goes on.", daemon_config_cuts, cuts_rows);
@@ -741,7 +528,7 @@ static const struct base_config_row rows[] = {
      .max = (double)(1u << 31),
      .flags = BASE_CONFIG_OPERATIONAL,
      .description = "Size of a journey log's files. Disk is given back a file at a time."},
-    SECTION(model, daemon_config, model_table, "The model."),
+    SECTION(model, daemon_config, config_model_table, "The model."),
     SECTION(source, daemon_config, source_table, "Where the records come from."),
     SECTION(registry, daemon_config, registry_table, "The schema registry."),
     SECTION(impression, daemon_config, impression_table, "The impressions."),
@@ -757,13 +544,13 @@ static const struct base_config_row rows[] = {
      .type = BASE_CONFIG_RECORDS,
      FIELD(daemon_config, slots),
      .fallback = "[]",
-     .table = &slot_table,
+     .table = &config_slot_table,
      .description = "Categorical and bucketised features."},
     {.name = "numerics",
      .type = BASE_CONFIG_RECORDS,
      FIELD(daemon_config, numerics),
      .fallback = "[]",
-     .table = &numeric_table,
+     .table = &config_numeric_table,
      .description = "Plain numeric features."},
     SECTION(redis, daemon_config, redis_table, "Redis."),
     SECTION(publish, daemon_config, publish_table, "Publication."),

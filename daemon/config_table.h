@@ -1,0 +1,29 @@
+// How the rows of the configuration's tables are written, and the tables that lie in files of their own. For
+// config_table.c and config_table_model.c alone.
+#ifndef DAEMON_CONFIG_TABLE_H
+#define DAEMON_CONFIG_TABLE_H
+
+#include "daemon/config.h"
+
+#define FIELD(record, field) .offset = offsetof(struct record, field)
+#define COUNT(rows) (sizeof(rows) / sizeof *(rows))
+#define TABLE(table_title, record, table_rows)                                       \
+    {                                                                                \
+        .title = (table_title), .size = sizeof(struct record), .rows = (table_rows), \
+        .count = COUNT(table_rows)                                                   \
+    }
+// A section inline in the whole configuration: its struct has a tag of its own.
+#define SECTION(section, record, inner, text)                                                    \
+    {                                                                                            \
+        .name = #section, .type = BASE_CONFIG_RECORD, FIELD(record, section), .table = &(inner), \
+        .description = (text)                                                                    \
+    }
+
+#define MS_HOUR 3600e3
+#define MS_DAY 86400e3
+
+extern const struct base_config_table config_model_table;
+extern const struct base_config_table config_slot_table;
+extern const struct base_config_table config_numeric_table;
+
+#endif
