@@ -91,6 +91,9 @@ uint32_t trainer_graph_add_gate(struct trainer_graph *graph, const uint32_t *exp
 void trainer_graph_add_tower(struct trainer_graph *graph, uint32_t input, const char *name)
 {
     struct trainer_graph_tower tower = {.input = input};
+    for (uint32_t k = 0; k < graph->towers; k++) {
+        tower.add |= graph->tower[k].input == input;
+    }
     tower.weight = graph_add_tensor(graph, name, "weight", graph->vector[input].width, 1);
     tower.bias = graph_add_tensor(graph, name, "bias", 1, 1);
     graph->tower = graph_grow(graph->tower, graph->towers, sizeof *graph->tower);

@@ -7,7 +7,7 @@
 //   gating   all gates that read one vector. Their weights are separate tensors [inputs x experts]; for the
 //   GEMM
 //            they are packed side by side into one matrix whose width is a multiple of 16
-//   tower    the linear output of a task: vector -> logit
+//   tower    a linear output: vector -> logit; several may read one vector
 //   stage    layers and gatings that may run together (dense), mixtures of a level, or the outputs
 //
 // Backward runs the stages in reverse. A dense stage computes there the gradients of the vectors that it
@@ -56,6 +56,7 @@ struct trainer_graph_gating {
 
 struct trainer_graph_tower {
     uint32_t input; // vector
+    bool add;       // an earlier one reads the same vector
     size_t weight, bias;
 };
 
@@ -87,13 +88,12 @@ struct trainer_graph_tiles {
 };
 
 struct trainer_graph {
-    uint32_t tasks;
     uint32_t vectors, layers, gates, gatings, towers, stages, experts, tensors;
     struct trainer_graph_vector *vector; // vector 0 is x
     struct trainer_graph_layer *layer;
     struct trainer_graph_gate *gate;
     struct trainer_graph_gating *gating;
-    struct trainer_graph_tower *tower; // [tasks]
+    struct trainer_graph_tower *tower; // [towers] one a logit
     struct trainer_graph_stage *stage;
     uint32_t *expert; // what the gates weigh
     struct trainer_tensor *tensor;
@@ -113,7 +113,7 @@ uint32_t trainer_graph_add_gating(struct trainer_graph *graph, uint32_t input);
 // `width`; returns the mixture's vector.
 uint32_t trainer_graph_add_gate(struct trainer_graph *graph, const uint32_t *experts, uint32_t count,
                                 uint32_t width, const char *name);
-// The next task's output on `input` with its tensors "<name>.weight" and "<name>.bias".
+// The next logit's output on `input` with its tensors "<name>.weight" and "<name>.bias".
 void trainer_graph_add_tower(struct trainer_graph *graph, uint32_t input, const char *name);
 // Closes a stage: layers and gatings added since the last dense stage are its own. The mixture of a level
 // follows the dense stages that made its scores and experts: `gatings` of it and the vectors of all its

@@ -129,20 +129,22 @@ static void model_list_tensors(struct trainer_model *model)
 static void scorer_buffers(struct trainer_scorer *scorer, const struct trainer_model *model)
 {
     uint32_t batch = model->config.network.batch;
+    uint32_t logits = trainer_network_logits(&model->config.network);
     scorer->model = model;
     scorer->gather = trainer_gather_new(&model->config.features, batch);
-    scorer->logits = base_alloc_aligned((size_t)batch * model->config.loss.tasks * sizeof *scorer->logits);
+    scorer->logits = base_alloc_aligned((size_t)batch * logits * sizeof *scorer->logits);
 }
 
 static void model_buffers(struct trainer_model *model)
 {
     size_t batch = model->config.network.batch, tasks = model->config.loss.tasks;
+    size_t logits = trainer_network_logits(&model->config.network);
     model->scorer.workers = model->workers;
     model->scorer.network = model->network;
     scorer_buffers(&model->scorer, model);
     if (model->training) {
         model->columns = base_alloc_zeroed(batch, sizeof *model->columns);
-        model->dlogits = base_alloc_aligned(batch * tasks * sizeof *model->dlogits);
+        model->dlogits = base_alloc_aligned(batch * logits * sizeof *model->dlogits);
         model->dx = base_alloc_aligned(batch * model->config.network.inputs * sizeof *model->dx);
         model->conditional = base_alloc_aligned(batch * tasks * sizeof *model->conditional);
         model->products = base_alloc_aligned(batch * tasks * sizeof *model->products);
@@ -213,11 +215,11 @@ static bool step_losses(struct trainer_model *model, const struct base_minibatch
                         struct trainer_step *step)
 {
     const struct trainer_loss_config *config = &model->config.loss;
-    uint32_t tasks = config->tasks;
+    uint32_t tasks = config->tasks, stride = trainer_network_logits(&model->config.network);
     bool finite = true;
     for (uint32_t i = 0; i < minibatch->count; i++) {
-        const float *logits = &model->scorer.logits[(size_t)i * tasks];
-        float *dlogits = &model->dlogits[(size_t)i * tasks];
+        const float *logits = &model->scorer.logits[(size_t)i * stride];
+        float *dlogits = &model->dlogits[(size_t)i * stride];
         float loss[BASE_TASKS_MAX];
         trainer_loss_sample(config, logits, &minibatch->samples[i], dlogits, loss);
         trainer_loss_probabilities(config, logits, &model->conditional[(size_t)i * tasks],
@@ -273,6 +275,7 @@ int trainer_scorer_predict(struct trainer_scorer *scorer, const struct base_span
     const struct trainer_model *model = scorer->model;
     const struct trainer_loss_config *loss = &model->config.loss;
     uint32_t batch = model->config.network.batch;
+    uint32_t stride = trainer_network_logits(&model->config.network);
     for (uint32_t start = 0; start < n; start += batch) {
         uint32_t count = n - start < batch ? n - start : batch;
         if (trainer_gather_read(scorer->gather, columns + start, count, error)) {
@@ -283,7 +286,7 @@ int trainer_scorer_predict(struct trainer_scorer *scorer, const struct base_span
         trainer_network_forward(scorer->network, x, count, scorer->logits);
         for (uint32_t i = 0; i < count; i++) {
             size_t place = (size_t)(start + i) * loss->tasks;
-            trainer_loss_probabilities(loss, &scorer->logits[(size_t)i * loss->tasks],
+            trainer_loss_probabilities(loss, &scorer->logits[(size_t)i * stride],
                                        conditional ? conditional + place : NULL,
                                        products ? products + place : NULL);
         }

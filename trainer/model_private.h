@@ -15,7 +15,7 @@ struct trainer_scorer {
     struct trainer_network *network; // own_network, or the model's
     struct trainer_network *own_network;
     struct trainer_gather *gather;
-    float *logits; // [batch x tasks]
+    float *logits; // [batch x trainer_network_logits]
 };
 
 struct trainer_model {
@@ -30,7 +30,7 @@ struct trainer_model {
     struct trainer_scorer scorer; // the model's own: shares workers and network
     // Of a step:
     struct base_span *columns; // [batch]
-    float *dlogits;            // [batch x tasks]
+    float *dlogits;            // [batch x trainer_network_logits]
     float *dx;                 // [batch x inputs]
     float *conditional;        // [batch x tasks]
     float *products;           // [batch x tasks]

@@ -54,12 +54,21 @@ struct trainer_network {
     float **value;                 // [vectors] -> [batch x width]; vector 0, x, is the caller's
     float **delta;                 // [vectors] -> [batch x width] its gradient; NULL unless training
     struct network_gating *gating; // [gatings]
-    float *dlogits;                // [batch x tasks], copied by backward
+    float *dlogits;                // [batch x logits], copied by backward
     const float *x;                // backward's, borrowed until the update
     uint32_t *magnitudes;          // [vectors + gatings], of trainer_network_finite
     float *lone;                   // [NETWORK_ROWS_LEAST x inputs]
     float *memory;                 // all buffers
 };
+
+uint32_t trainer_network_logits(const struct trainer_network_config *config)
+{
+    uint32_t logits = 0;
+    for (uint32_t k = 0; k < config->tasks; k++) {
+        logits += config->outputs[k] ? config->outputs[k] : 1;
+    }
+    return logits;
+}
 
 // ---- Buffers ---------------------------------------------------------------------------------------------
 
@@ -101,7 +110,7 @@ static size_t network_lay_out(struct trainer_network *network, float *at)
         }
     }
     if (network->training) {
-        network->dlogits = network_take(&at, &size, rows * graph->tasks);
+        network->dlogits = network_take(&at, &size, rows * graph->towers);
     }
     network->lone = network_take(&at, &size, (size_t)NETWORK_ROWS_LEAST * network->config.inputs);
     return size;
@@ -232,7 +241,7 @@ struct network_pass {
     const float *x;                         // [n x inputs]
     float *dx;                              // [n x inputs]
     uint32_t n;                             // rows
-    float *logits;                          // forward: [n x tasks]
+    float *logits;                          // forward: [n x logits]
     float *target;                          // update: slab or gradient
     float alpha;                            // update: its factor
 };
@@ -349,9 +358,9 @@ static void network_forward_output(void *context, uint32_t index)
     const struct network_pass *pass = context;
     const struct trainer_network *network = pass->network;
     const struct trainer_graph *graph = network->graph;
-    for (uint32_t k = 0; k < graph->tasks; k++) {
+    for (uint32_t k = 0; k < graph->towers; k++) {
         const struct trainer_graph_tower *tower = &graph->tower[k];
-        trainer_tower_forward(network_rows(pass, index), graph->vector[tower->input].width, graph->tasks,
+        trainer_tower_forward(network_rows(pass, index), graph->vector[tower->input].width, graph->towers,
                               network_value(pass, tower->input), network->slab + tower->weight,
                               network->slab + tower->bias, pass->logits + k);
     }
@@ -379,7 +388,7 @@ void trainer_network_forward(struct trainer_network *network, const float *x, ui
 {
     assert(n >= 1 && n <= network->config.batch);
     struct network_pass pass = {.network = network, .x = x, .n = n, .logits = logits};
-    float padded[NETWORK_ROWS_LEAST * BASE_TASKS_MAX];
+    float padded[NETWORK_ROWS_LEAST * BASE_TASKS_MAX * TRAINER_OUTPUTS_MAX];
     if (n < NETWORK_ROWS_LEAST) { // the rows beyond n are zero and their logits are dropped
         memcpy(network->lone, x, (size_t)n * network->config.inputs * sizeof *x);
         pass.x = network->lone;
@@ -391,7 +400,7 @@ void trainer_network_forward(struct trainer_network *network, const float *x, ui
         network_forward_stage(&pass);
     }
     if (pass.logits == padded) {
-        memcpy(logits, padded, (size_t)n * network->config.tasks * sizeof *logits);
+        memcpy(logits, padded, (size_t)n * network->graph->towers * sizeof *logits);
     }
 }
 
@@ -490,11 +499,11 @@ static void network_backward_output(void *context, uint32_t index)
     const struct network_pass *pass = context;
     const struct trainer_network *network = pass->network;
     const struct trainer_graph *graph = network->graph;
-    for (uint32_t k = 0; k < graph->tasks; k++) {
+    for (uint32_t k = 0; k < graph->towers; k++) {
         const struct trainer_graph_tower *tower = &graph->tower[k];
-        trainer_tower_backward(network_rows(pass, index), graph->vector[tower->input].width, graph->tasks,
+        trainer_tower_backward(network_rows(pass, index), graph->vector[tower->input].width, graph->towers,
                                network->dlogits + k, network->slab + tower->weight,
-                               network_mask(pass, tower->input), network->delta[tower->input]);
+                               network_mask(pass, tower->input), tower->add, network->delta[tower->input]);
     }
 }
 
@@ -520,7 +529,7 @@ void trainer_network_backward(struct trainer_network *network, const float *x, c
                               uint32_t n, float *dx)
 {
     assert(network->training && n >= 1 && n <= network->config.batch);
-    memcpy(network->dlogits, dlogits, (size_t)n * network->config.tasks * sizeof *dlogits);
+    memcpy(network->dlogits, dlogits, (size_t)n * network->graph->towers * sizeof *dlogits);
     network->x = x;
     struct network_pass pass = {.network = network, .x = x, .dx = dx, .n = n};
     for (uint32_t s = network->graph->stages; s-- > 0;) {
@@ -564,7 +573,7 @@ bool trainer_network_finite(const struct trainer_network *network, const float *
     for (uint32_t i = 0; i < count; i++) {
         below &= network->magnitudes[i] <= bound;
     }
-    for (size_t i = 0; i < (size_t)n * graph->tasks; i++) {
+    for (size_t i = 0; i < (size_t)n * graph->towers; i++) {
         below &= trainer_lanes_magnitude(network->dlogits[i]) <= bound;
     }
     return below;
@@ -591,7 +600,7 @@ static void network_update_tile(void *context, uint32_t index)
         network_unpack(graph, gating, buffers->update, target);
     } else {
         const struct trainer_graph_tower *tower = &graph->tower[tile->index];
-        trainer_tower_update(pass->n, graph->vector[tower->input].width, graph->tasks, pass->alpha,
+        trainer_tower_update(pass->n, graph->vector[tower->input].width, graph->towers, pass->alpha,
                              network_value(pass, tower->input), network->dlogits + tile->index,
                              target + tower->weight, target + tower->bias);
     }

@@ -22,6 +22,7 @@ enum {
     TRAINER_WIDTH_MAX = 8192,
     TRAINER_WIDTH_STEP = 16, // every width is a multiple of it
     TRAINER_BATCH_MAX = 4096,
+    TRAINER_OUTPUTS_MAX = 4, // logits of a task's tower
     TRAINER_TENSOR_NAME_MAX = 64,
 };
 
@@ -32,15 +33,23 @@ struct trainer_level_config {
     uint32_t shared;   // shared experts; 0 only with one level and own experts
 };
 
+// What lies between x and the towers: docs/models.md, section 1.
+enum trainer_body {
+    TRAINER_BODY_PLE,
+};
+
 // Tensors' names and order: trainer/ple.h. One level is CGC; one level without own experts, MMoE.
 struct trainer_network_config {
+    enum trainer_body body;
     uint32_t inputs; // width of x
-    uint32_t tasks;  // logits
+    uint32_t tasks;  // of the body: gates, towers
     uint32_t levels; // PLE; 1 is CGC
     struct trainer_level_config level[TRAINER_LEVELS_MAX];
     uint32_t tower_widths[TRAINER_LAYERS_MAX]; // hidden layers of each tower, ReLU; then one linear output
     uint32_t tower_layers;
-    uint32_t batch; // most samples of a minibatch
+    uint8_t outputs[BASE_TASKS_MAX]; // logits of each task's tower; 0 counts as 1
+    float soft_l2;                   // alpha of TRAINER_BODY_SOFT_L2; not read by the others
+    uint32_t batch;                  // most samples of a minibatch
     uint64_t seed;
 };
 
@@ -50,6 +59,9 @@ struct trainer_tensor {
     uint32_t rows, columns;
     size_t offset; // in floats, a multiple of 16
 };
+
+// Columns of the logits' matrix: the sum of all outputs, task after task.
+uint32_t trainer_network_logits(const struct trainer_network_config *config);
 
 struct trainer_network;
 
@@ -72,12 +84,13 @@ float *trainer_network_slab(struct trainer_network *network);
 size_t trainer_network_size(const struct trainer_network *network); // floats, padding (always zero) included
 const struct trainer_tensor *trainer_network_tensors(const struct trainer_network *network, uint32_t *count);
 
-// x: [n x inputs] row-major, 64-byte aligned; logits: [n x tasks]. n <= batch. A row's logits depend neither
-// on n nor on the other rows nor on the number of workers (with the core types of docs/determinism.md).
+// x: [n x inputs] row-major, 64-byte aligned; logits: [n x trainer_network_logits]. n <= batch. A row's
+// logits depend neither on n nor on the other rows nor on the number of workers (with the core types of
+// docs/determinism.md).
 void trainer_network_forward(struct trainer_network *network, const float *x, uint32_t n, float *logits);
 
-// After forward with the same x. dlogits: [n x tasks], gradient of the summed loss; dx: [n x inputs], its
-// gradient by x. Computes every layer's delta; changes no weight.
+// After forward with the same x. dlogits: [n x trainer_network_logits], gradient of the summed loss; dx: [n x
+// inputs], its gradient by x. Computes every layer's delta; changes no weight.
 void trainer_network_backward(struct trainer_network *network, const float *x, const float *dlogits,
                               uint32_t n, float *dx);
 

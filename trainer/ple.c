@@ -51,6 +51,9 @@ static int ple_check_level(const struct trainer_network_config *config, uint32_t
 
 static int ple_check_config(const struct trainer_network_config *config, struct base_error *error)
 {
+    if (config->body != TRAINER_BODY_PLE) {
+        return base_error_set(error, BASE_EINVAL, "network: body %d is not known", (int)config->body);
+    }
     if (ple_check_width("inputs", config->inputs, error) < 0 ||
         ple_check("tasks", config->tasks, 1, BASE_TASKS_MAX, 1, error) < 0 ||
         ple_check("levels", config->levels, 1, TRAINER_LEVELS_MAX, 1, error) < 0 ||
@@ -65,6 +68,11 @@ static int ple_check_config(const struct trainer_network_config *config, struct 
     }
     for (uint32_t j = 0; j < config->tower_layers; j++) {
         if (ple_check_width("tower width", config->tower_widths[j], error) < 0) {
+            return -1;
+        }
+    }
+    for (uint32_t k = 0; k < config->tasks; k++) {
+        if (ple_check("outputs of a task", config->outputs[k], 0, TRAINER_OUTPUTS_MAX, 1, error) < 0) {
             return -1;
         }
     }
@@ -187,6 +195,10 @@ static void ple_add_towers(struct trainer_graph *graph, const struct trainer_net
     for (uint32_t k = 0; k < config->tasks; k++) {
         snprintf(name, sizeof name, "task%u.tower.output", k);
         trainer_graph_add_tower(graph, inputs[k], name);
+        for (uint32_t j = 1; j < config->outputs[k]; j++) {
+            snprintf(name, sizeof name, "task%u.tower.output%u", k, j);
+            trainer_graph_add_tower(graph, inputs[k], name);
+        }
     }
     trainer_graph_end_output(graph);
 }
@@ -197,7 +209,6 @@ struct trainer_graph *trainer_ple_new(const struct trainer_network_config *confi
         return NULL;
     }
     struct trainer_graph *graph = base_alloc_zeroed(1, sizeof *graph);
-    graph->tasks = config->tasks;
     struct ple_level level = {.tasks = config->tasks}; // inputs: vector 0, x
     trainer_graph_add_vector(graph, config->inputs, false);
     for (uint32_t l = 0; l < config->levels; l++) {

@@ -7,7 +7,8 @@
 //
 // Tensors, in this order: level<l>.task<k>.expert<e>.layer<j>.{weight,bias} and
 // level<l>.shared.expert<e>.layer<j>..., layer by layer; level<l>.task<k>.gate.weight,
-// level<l>.shared.gate.weight; task<k>.tower.layer<j>.{weight,bias}; task<k>.tower.output.{weight,bias}.
+// level<l>.shared.gate.weight; task<k>.tower.layer<j>.{weight,bias}; for every task
+// task<k>.tower.output.{weight,bias}, then task<k>.tower.output<j>.{weight,bias} of its further outputs j.
 #ifndef TRAINER_PLE_H
 #define TRAINER_PLE_H
 

@@ -436,3 +436,72 @@ Test(trainer_network, counts_its_operations)
     cr_expect_float_eq(trainer_network_flop_forward(&configs[2]), 2 * products, 0.0);
     cr_expect_float_eq(trainer_network_flop_step(&configs[2]), 6 * products, 0.0);
 }
+
+// A task with several outputs: all read its last vector, whose gradient is the sum of theirs. Equal output
+// weights and a split dlogit give what one output gives.
+Test(trainer_network, outputs_of_a_task_add_their_gradients)
+{
+    for (uint32_t c = 0; c < CONFIGS; c++) {
+        struct trainer_network_config config = configs[c];
+        struct rig one = rig_make(&config, 1);
+        config.outputs[0] = 3;
+        cr_expect_eq(trainer_network_logits(&config), config.tasks + 2);
+        struct rig many = rig_make(&config, 2);
+        struct twin from = twin_make(&configs[c], one.network), to = twin_make(&config, many.network);
+        cr_assert_eq(to.count, from.count + 4);
+        cr_expect_str_eq(to.tensors[from.count - 2 * (config.tasks - 1)].name, "task0.tower.output1.weight");
+        float *slab = trainer_network_slab(many.network);
+        for (uint32_t t = 0; t < to.count; t++) {
+            const struct trainer_tensor *tensor = &to.tensors[t];
+            const char *name = tensor->name;
+            if (strncmp(name, "task0.tower.output", strlen("task0.tower.output")) == 0) {
+                name = strstr(name, "weight") ? "task0.tower.output.weight" : "task0.tower.output.bias";
+            }
+            const double *weight = twin_tensor(&from, name, tensor->rows, tensor->columns);
+            for (uint32_t i = 0; i < tensor->rows * tensor->columns; i++) {
+                slab[tensor->offset + i] = (float)weight[i];
+            }
+        }
+        uint32_t tasks = config.tasks, logits = tasks + 2;
+        rig_backward(&one, ROWS);
+        float *given = base_alloc_aligned((size_t)ROWS * logits * sizeof *given),
+              *dlogits = base_alloc((size_t)ROWS * logits * sizeof *dlogits);
+        trainer_network_forward(many.network, one.x, ROWS, given);
+        for (uint32_t r = 0; r < ROWS; r++) {
+            for (uint32_t j = 0; j < logits; j++) {
+                uint32_t k = j < 3 ? 0 : j - 2;
+                cr_assert_eq(given[r * logits + j], one.logits[r * tasks + k]);
+                dlogits[r * logits + j] = one.dlogits[r * tasks + k] * (j == 1 ? 0.5f : j < 3 ? 0.25f : 1.0f);
+            }
+        }
+        trainer_network_backward(many.network, one.x, dlogits, ROWS, many.dx);
+        cr_expect(trainer_network_finite(many.network, many.dx, ROWS));
+        trainer_network_gradient(many.network, one.x, ROWS, many.gradient);
+        trainer_network_gradient(one.network, one.x, ROWS, one.gradient);
+        for (size_t i = 0; i < (size_t)ROWS * config.inputs; i++) {
+            cr_assert_float_eq(many.dx[i], one.dx[i], 1e-5 * (1.0 + fabs((double)one.dx[i])));
+        }
+        for (uint32_t t = 0; t < to.count; t++) {
+            const struct trainer_tensor *tensor = &to.tensors[t];
+            bool split = strncmp(tensor->name, "task0.tower.output", strlen("task0.tower.output")) == 0;
+            double share = !split ? 1.0 : strstr(tensor->name, "output1") ? 0.5 : 0.25;
+            for (uint32_t u = 0; u < from.count; u++) {
+                bool same = strcmp(from.tensors[u].name, tensor->name) == 0;
+                same |=
+                    split && strcmp(from.tensors[u].name, tensor->rows > 1 ? "task0.tower.output.weight"
+                                                                           : "task0.tower.output.bias") == 0;
+                for (uint32_t i = 0; same && i < tensor->rows * tensor->columns; i++) {
+                    double expected = share * one.gradient[from.tensors[u].offset + i];
+                    cr_assert_float_eq(many.gradient[tensor->offset + i], expected,
+                                       1e-4 * (1.0 + fabs(expected)), "config %u %s", c, tensor->name);
+                }
+            }
+        }
+        free(given);
+        free(dlogits);
+        twin_free(&from);
+        twin_free(&to);
+        rig_free(&one);
+        rig_free(&many);
+    }
+}

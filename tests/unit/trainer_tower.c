@@ -45,12 +45,16 @@ Test(trainer_tower, backward)
     fill(dlogits, N * TASKS, "dlogits");
     fill(mask, N * WIDTH, "mask");
     fill(before, N * WIDTH, "dh");
-    for (int masked = 0; masked < 2; masked++) {
+    for (int choice = 0; choice < 4; choice++) {
+        bool masked = choice & 1, add = choice & 2;
         memcpy(dh, before, sizeof dh);
-        trainer_tower_backward(rows, WIDTH, TASKS, dlogits + TASK, w, masked ? mask : NULL, dh);
+        trainer_tower_backward(rows, WIDTH, TASKS, dlogits + TASK, w, masked ? mask : NULL, add, dh);
         for (uint32_t i = 0; i < N * WIDTH; i++) {
             uint32_t r = i / WIDTH;
             float expected = dlogits[r * TASKS + TASK] * w[i % WIDTH];
+            if (add) {
+                expected = before[i] + expected;
+            }
             if (masked && mask[i] <= 0.0f) {
                 expected = 0.0f;
             }
