@@ -94,6 +94,9 @@ enum base_config_flags {
     BASE_CONFIG_SECRET = 2,
     // Changes nothing that is learned: base_config_canonical leaves it out.
     BASE_CONFIG_OPERATIONAL = 4,
+    // Younger than what was once hashed: base_config_canonical leaves it out where it has its default, so
+    // that a file which does not know it keeps its text. For records: all rows inside must be so themselves.
+    BASE_CONFIG_ADDED = 8,
 };
 
 struct base_config_table;
@@ -169,8 +172,8 @@ const char *base_config_file(struct base_config *config, const char *path, size_
 
 // The reference page of a table and all tables below it, Markdown.
 void base_config_reference(const struct base_config_table *table, struct base_buffer *out);
-// Every setting that is not operational as "path: value" lines in the order of the rows: equal texts mean
-// equal settings, whatever the file looked like. For hashing.
+// Every setting that is not operational, nor added and at its default, as "path: value" lines in the order of
+// the rows: equal texts mean equal settings, whatever the file looked like. For hashing.
 void base_config_canonical(const struct base_config_table *table, const void *object,
                            struct base_buffer *out);
 

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/config.h"
 
@@ -213,12 +214,79 @@ static void canonical_value(const struct base_config_row *row, const void *field
     }
 }
 
+// The canonical text of a row's default.
+static void canonical_default(const struct base_config_row *row, struct base_buffer *out)
+{
+    union {
+        int64_t i;
+        uint64_t u;
+        double r;
+    } value = {.i = -1};
+    const char *text = row->fallback;
+    int status = 0;
+    switch (row->type) {
+    case BASE_CONFIG_BOOL:
+    case BASE_CONFIG_ENUM:
+        print(out, "%s", text ? text : row->type == BASE_CONFIG_BOOL ? "false" : "none");
+        return;
+    case BASE_CONFIG_STRING:
+    case BASE_CONFIG_PATH:
+        canonical_text(text, out);
+        return;
+    case BASE_CONFIG_INT:
+        value.i = 0;
+        status = text ? base_config_parse_int(text, &value.i) : 0;
+        break;
+    case BASE_CONFIG_DURATION:
+        status = text ? base_config_parse_duration(text, &value.i) : 0;
+        break;
+    case BASE_CONFIG_REAL:
+        value.r = NAN;
+        status = text ? base_config_parse_real(text, &value.r) : 0;
+        break;
+    case BASE_CONFIG_UINT:
+    case BASE_CONFIG_BYTES:
+        value.u = 0;
+        status = !text                           ? 0
+                 : row->type == BASE_CONFIG_UINT ? base_config_parse_uint(text, &value.u)
+                                                 : base_config_parse_bytes(text, &value.u);
+        break;
+    default: // lists
+        assert((!text || strcmp(text, "[]") == 0 || strcmp(text, "{}") == 0) && "an added list is empty");
+        print(out, "[]");
+        return;
+    }
+    assert(status == 0);
+    canonical_number(row->type, &value, out);
+}
+
+// Whether an added row has its default.
+static bool canonical_is_default(const struct base_config_row *row, const void *field)
+{
+    if (row->type == BASE_CONFIG_RECORDS) {
+        struct base_config_records records;
+        memcpy(&records, field, sizeof records);
+        return records.count == 0;
+    }
+    struct base_buffer given = {0}, fallback = {0};
+    canonical_value(row, field, &given);
+    canonical_default(row, &fallback);
+    bool same = base_span_equal(base_buffer_span(&given), base_buffer_span(&fallback));
+    base_buffer_free(&given);
+    base_buffer_free(&fallback);
+    return same;
+}
+
 static void canonical_table(const struct base_config_table *table, const char *object, const char *path,
                             struct base_buffer *out)
 {
     for (uint32_t i = 0; i < table->count; i++) {
         const struct base_config_row *row = &table->rows[i];
         if (row->flags & BASE_CONFIG_OPERATIONAL) {
+            continue;
+        }
+        if (row->flags & BASE_CONFIG_ADDED && row->type != BASE_CONFIG_RECORD &&
+            canonical_is_default(row, object + row->offset)) {
             continue;
         }
         char inner[BASE_CONFIG_NAME_MAX];

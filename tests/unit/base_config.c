@@ -684,6 +684,77 @@ Test(config, canonical_maps)
     base_config_free(config);
 }
 
+// A row that was added later shows only where it is set, so that older files keep their hash.
+Test(config, canonical_text_leaves_added_defaults_out)
+{
+    struct added_leaf {
+        double weight;
+        uint64_t size;
+    };
+    struct added {
+        int64_t old, wait, number;
+        double real, absent_real;
+        uint64_t count;
+        bool yes;
+        int colour;
+        const char *title;
+        struct base_config_uints list;
+        struct base_config_records leaves;
+        struct added_leaf leaf;
+    } object;
+#define ADDED(in, field, kind, ...)                                                                     \
+    {                                                                                                   \
+        .name = #field, .type = kind, .offset = offsetof(struct in, field), .flags = BASE_CONFIG_ADDED, \
+        .description = "a", __VA_ARGS__                                                                 \
+    }
+    static const struct base_config_row added_leaf_rows[] = {
+        ADDED(added_leaf, weight, BASE_CONFIG_REAL, .fallback = "0.50"),
+        ADDED(added_leaf, size, BASE_CONFIG_BYTES, .fallback = "1MiB"),
+    };
+    static const struct base_config_table added_leaf_table = {"l", sizeof(struct added_leaf), added_leaf_rows,
+                                                              2};
+    static const struct base_config_row added_rows[] = {
+        {.name = "old", .type = BASE_CONFIG_INT, .offset = 0, .fallback = "7", .description = "o"},
+        ADDED(added, wait, BASE_CONFIG_DURATION, .fallback = "1h"),
+        ADDED(added, number, BASE_CONFIG_INT),
+        ADDED(added, real, BASE_CONFIG_REAL, .fallback = "1e-3"),
+        ADDED(added, absent_real, BASE_CONFIG_REAL),
+        ADDED(added, count, BASE_CONFIG_UINT, .fallback = "1_000"),
+        ADDED(added, yes, BASE_CONFIG_BOOL, .fallback = "true"),
+        ADDED(added, colour, BASE_CONFIG_ENUM, .choices = colours),
+        ADDED(added, title, BASE_CONFIG_STRING),
+        ADDED(added, list, BASE_CONFIG_UINTS, .fallback = "[]"),
+        ADDED(added, leaves, BASE_CONFIG_RECORDS, .table = &added_leaf_table),
+        ADDED(added, leaf, BASE_CONFIG_RECORD, .table = &added_leaf_table),
+    };
+    static const struct base_config_table added_table = {"a", sizeof(struct added), added_rows,
+                                                         sizeof added_rows / sizeof *added_rows};
+    static const struct {
+        const char *file, *text;
+    } cases[] = {
+        {"{}", "old: 7\n"},
+        {"{wait: 60m, real: 0.001, count: 1000, yes: true, leaf: {weight: 0.5, size: 1MiB}, list: []}",
+         "old: 7\n"},
+        {"{wait: 61m, number: 1, real: 2, absent_real: 3, count: 4, yes: false, colour: red, title: '', "
+         "list: [5], leaves: [{weight: 6}], leaf: {size: 7}}",
+         "old: 7\nwait: 3660000\nnumber: 1\nreal: 2\nabsent_real: 3\ncount: 4\nyes: false\ncolour: red\n"
+         "title: \"\"\nlist: [5]\nleaves: 1\nleaves[0].weight: 6\nleaf.size: 7\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct base_config *config = base_config_new();
+        struct base_config_problems problems = {0};
+        cr_assert_eq(
+            base_config_read(config, &added_table, "a", base_span_string(cases[i].file), &object, &problems),
+            0, "%s", problems.item[0].text);
+        struct base_buffer out = {0};
+        base_config_canonical(&added_table, &object, &out);
+        base_buffer_u8(&out, 0);
+        cr_assert_str_eq((char *)out.data, cases[i].text);
+        base_buffer_free(&out);
+        base_config_free(config);
+    }
+}
+
 Test(config, reference_page)
 {
     struct base_buffer out = {0};
