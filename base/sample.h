@@ -36,6 +36,7 @@ struct base_sample {
     uint8_t task;   // the lowest task in the mask; of F3 the one whose label is final
     uint8_t label[BASE_TASKS_MAX];  // 0 or 1; not read where the mask is 0, F3's excepted
     float weight[BASE_TASKS_MAX];   // 0 where the mask is 0
+    float value[BASE_TASKS_MAX];    // the action's value where the label is 1 (NaN: it has none), else 0
     struct base_span impression_id; // borrowed
     struct base_span columns;       // borrowed, 8-byte aligned; see columns.h
 };

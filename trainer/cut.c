@@ -18,13 +18,17 @@ static void cut_copy_dense(struct trainer_cut *cut, struct trainer_model *model)
 {
     size_t network_size = trainer_network_size(model->network), oov_size;
     const float *oov = trainer_table_oov(model->table, &oov_size);
-    cut->tensors = model->tensor_count;
-    cut->tensor = base_alloc((model->tensor_count + 1) * sizeof *cut->tensor);
-    memcpy(cut->tensor, model->tensors, model->tensor_count * sizeof *cut->tensor);
-    cut->dense_size = model->dense_size;
-    cut->dense = base_alloc((model->dense_size + 1) * sizeof *cut->dense);
+    cut->tensors = model->cut_tensor_count;
+    cut->tensor = base_alloc((cut->tensors + 1) * sizeof *cut->tensor);
+    memcpy(cut->tensor, model->tensors, cut->tensors * sizeof *cut->tensor);
+    cut->dense_size = model->cut_dense_size;
+    cut->dense = base_alloc((cut->dense_size + 1) * sizeof *cut->dense);
     memcpy(cut->dense, trainer_network_slab(model->network), network_size * sizeof *cut->dense);
     memcpy(cut->dense + network_size, oov, oov_size * sizeof *cut->dense);
+    if (model->log_variance) {
+        memcpy(cut->dense + model->dense_size, model->log_variance,
+               (model->cut_dense_size - model->dense_size) * sizeof *cut->dense);
+    }
 }
 
 void trainer_model_cut_begin(struct trainer_model *model)
@@ -67,7 +71,7 @@ struct trainer_cut *trainer_model_cut_take(struct trainer_model *model)
 
 uint64_t trainer_model_dirty_bytes(const struct trainer_model *model)
 {
-    return model->table->dirty_bytes + model->dense_size * sizeof(float);
+    return model->table->dirty_bytes + model->cut_dense_size * sizeof(float);
 }
 
 static void records_free(struct cut_records *records)

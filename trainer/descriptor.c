@@ -190,12 +190,25 @@ static json_t *write_body(const struct trainer_network_config *network)
     return body;
 }
 
-static json_t *write_tasks(const struct trainer_model_config *config)
+const char *const descriptor_losses[] = {"bce", "mse", "poisson", "ziln"};
+
+// What is not said is bce, one branch, nothing imputed.
+json_t *descriptor_tasks(const struct trainer_model_config *config)
 {
+    const struct trainer_loss_config *loss = &config->loss;
     json_t *array = json_array();
     for (uint32_t k = 0; k < config->loss.tasks; k++) {
         json_t *task = json_object();
         bool stage = k < config->loss.stages;
+        if (loss->kind[k] != TRAINER_LOSS_BCE) {
+            put(task, "loss", json_string(descriptor_losses[loss->kind[k]]));
+        }
+        if (loss->branch && k == loss->parent[loss->branch] + 1) {
+            put(task, "branch", json_integer(loss->branch));
+        }
+        if (loss->correction == TRAINER_CORRECTION_DR && k == 1) {
+            put(task, "imputed", json_true());
+        }
         put(task, "name", json_string(config->task_names[k]));
         put(task, "stage", json_boolean(stage));
         if (!stage) {
@@ -221,6 +234,9 @@ json_t *descriptor_tensors(const struct trainer_model_config *config, struct bas
     struct trainer_network_config shape = config->network;
     shape.inputs = trainer_features_width(&config->features);
     shape.tasks = config->loss.tasks;
+    for (uint32_t k = 0; k < shape.tasks; k++) {
+        shape.outputs[k] = (uint8_t)trainer_loss_outputs(&config->loss, k);
+    }
     shape.batch = 1;
     struct trainer_graph *graph = trainer_ple_new(&shape, error);
     if (!graph) {
@@ -261,7 +277,7 @@ char *trainer_descriptor_write(const struct trainer_model_config *config,
     put(root, "numeric_inputs", write_numeric_inputs(features));
     put(root, "inputs", json_integer(trainer_features_width(features)));
     put(root, "body", write_body(&config->network));
-    put(root, "tasks", write_tasks(config));
+    put(root, "tasks", descriptor_tasks(config));
     put(root, "tensors", tensors);
     char *text = descriptor_canonical(root);
     json_decref(root);

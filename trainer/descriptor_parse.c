@@ -280,16 +280,52 @@ static int parse_body(const json_t *root, struct trainer_network_config *network
     return 0;
 }
 
+// What a task says beyond its name and place, if it does: a loss that is not bce, a branch, an imputed error.
+static int parse_task_loss(const json_t *json, uint32_t k, struct trainer_loss_config *loss,
+                           struct base_error *error)
+{
+    const char *name = descriptor_losses[TRAINER_LOSS_BCE];
+    bool imputed = false;
+    if ((json_object_get(json, "loss") && field_string(json, "tasks[]", "loss", &name, error)) ||
+        (json_object_get(json, "branch") &&
+         field_uint(json, "tasks[]", "branch", 1, BASE_TASKS_MAX - 1, &loss->branch, error)) ||
+        (json_object_get(json, "imputed") && field_bool(json, "tasks[]", "imputed", &imputed, error))) {
+        return -1;
+    }
+    uint8_t kind = 0;
+    while (kind < TRAINER_LOSS_KINDS && strcmp(descriptor_losses[kind], name) != 0) {
+        kind++;
+    }
+    if (kind == TRAINER_LOSS_KINDS) {
+        return base_error_set(error, BASE_EFORMAT,
+                              "descriptor: tasks[].loss is \"%.80s\", which this version does not know",
+                              name);
+    }
+    loss->kind[k] = kind;
+    loss->correction = imputed ? TRAINER_CORRECTION_DR : loss->correction;
+    return 0;
+}
+
 static int parse_task(const json_t *json, uint32_t k, struct trainer_model_config *config,
                       struct base_error *error)
 {
-    static const char *const stage_fields[] = {"name", "stage", NULL};
-    static const char *const side_fields[] = {"name", "stage", "parent", NULL};
+    static const char *const optional[] = {"loss", "branch", "imputed"};
+    const char *fields[] = {"name", "stage", NULL, NULL, NULL, NULL, NULL};
     struct trainer_loss_config *loss = &config->loss;
     bool stage = json_is_true(json_object_get(json, "stage")), is_stage;
-    if (fields_are(json, "tasks[]", stage ? stage_fields : side_fields, error) ||
+    uint32_t count = 2;
+    if (!stage) {
+        fields[count++] = "parent";
+    }
+    for (size_t i = 0; i < sizeof optional / sizeof *optional; i++) {
+        if (json_object_get(json, optional[i])) {
+            fields[count++] = optional[i];
+        }
+    }
+    if (fields_are(json, "tasks[]", fields, error) ||
         field_bool(json, "tasks[]", "stage", &is_stage, error) ||
-        field_string(json, "tasks[]", "name", &config->task_names[k], error)) {
+        field_string(json, "tasks[]", "name", &config->task_names[k], error) ||
+        parse_task_loss(json, k, loss, error)) {
         return -1;
     }
     loss->parent[k] = UINT32_MAX;
@@ -306,6 +342,22 @@ static int parse_task(const json_t *json, uint32_t k, struct trainer_model_confi
     return field_uint(json, "tasks[]", "parent", 0, loss->stages - 1, &loss->parent[k], error);
 }
 
+// The loss must be one, and what its tasks say must be what this version would write for it.
+static int check_loss(const json_t *tasks, const struct trainer_model_config *config,
+                      struct base_error *error)
+{
+    if (trainer_loss_check(&config->loss, error)) {
+        error->code = BASE_EFORMAT;
+        return base_error_prefix(error, "descriptor");
+    }
+    json_t *written = descriptor_tasks(config);
+    bool same = json_equal(written, tasks);
+    json_decref(written);
+    return same ? 0
+                : base_error_set(error, BASE_EFORMAT,
+                                 "descriptor: tasks are not those that this version makes");
+}
+
 static int parse_model(const json_t *root, struct trainer_model_config *config, struct base_error *error)
 {
     const json_t *tasks;
@@ -319,10 +371,16 @@ static int parse_model(const json_t *root, struct trainer_model_config *config, 
         }
         config->loss.task_weight[k] = 1;
     }
+    if (check_loss(tasks, config, error)) {
+        return -1;
+    }
     // What only training needs, neutral, and room for scoring. The batch changes no bit of a score.
     config->loss.keep_negatives = 1;
     config->network.inputs = trainer_features_width(&config->features);
     config->network.tasks = config->loss.tasks;
+    for (uint32_t k = 0; k < config->loss.tasks; k++) {
+        config->network.outputs[k] = (uint8_t)trainer_loss_outputs(&config->loss, k);
+    }
     config->network.batch = TRAINER_DESCRIPTOR_BATCH;
     config->rows_max = TRAINER_ROWS_MAX;
     config->workers = 1;

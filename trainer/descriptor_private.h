@@ -14,9 +14,14 @@ enum { DESCRIPTOR_FORMAT = 1 };
     "two's "                                                                                                 \
     "complement"
 
+extern const char *const descriptor_losses[]; // by enum trainer_loss_kind
+
 // Canonical JSON of a value: object keys sorted by bytes, no white space, a real with the fewest digits that
 // read back as the same number. The caller frees.
 char *descriptor_canonical(const json_t *value);
+
+// The tasks of a configuration, as JSON.
+json_t *descriptor_tasks(const struct trainer_model_config *config);
 
 // The tensor table of a configuration, as JSON. NULL: the network cannot be (`error` says why).
 json_t *descriptor_tensors(const struct trainer_model_config *config, struct base_error *error);

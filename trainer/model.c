@@ -18,22 +18,6 @@
 
 static const double MODEL_RATE_MAX = 1024; // what trainer_network_finite's bound allows for
 
-static int model_check_loss(const struct trainer_loss_config *loss, struct base_error *error)
-{
-    if (loss->tasks < 1 || loss->tasks > BASE_TASKS_MAX || loss->stages < 1 || loss->stages > loss->tasks) {
-        return base_error_set(error, BASE_EINVAL,
-                              "%u tasks with %u stages: there are 1..%d tasks, and stages 1..tasks",
-                              loss->tasks, loss->stages, BASE_TASKS_MAX);
-    }
-    for (uint32_t k = loss->stages; k < loss->tasks; k++) {
-        if (loss->parent[k] != UINT32_MAX && loss->parent[k] >= loss->stages) {
-            return base_error_set(error, BASE_EINVAL, "task %u: its parent %u is no stage", k,
-                                  loss->parent[k]);
-        }
-    }
-    return 0;
-}
-
 static int model_check_training(const struct trainer_model_config *config, struct base_error *error)
 {
     for (uint32_t k = 0; k < config->loss.tasks; k++) {
@@ -42,6 +26,18 @@ static int model_check_training(const struct trainer_model_config *config, struc
             return base_error_set(error, BASE_EINVAL, "task %s: weight %g cannot be", config->task_names[k],
                                   (double)weight);
         }
+        float decay = config->loss.decay[k];
+        if (!(decay >= 0 && decay <= 1) ||
+            (decay != 0 && decay != 1 && !(config->loss.decay_examples >= 1))) {
+            return base_error_set(error, BASE_EINVAL, "task %s: a decay of %g every %g examples cannot be",
+                                  config->task_names[k], (double)decay, config->loss.decay_examples);
+        }
+    }
+    if (config->loss.correction != TRAINER_CORRECTION_NONE &&
+        !(config->loss.propensity_min > 0 && config->loss.propensity_min <= 1 &&
+          config->loss.correction_weight >= 0 && isfinite(config->loss.correction_weight))) {
+        return base_error_set(error, BASE_EINVAL, "a correction of weight %g above propensity %g cannot be",
+                              (double)config->loss.correction_weight, (double)config->loss.propensity_min);
     }
     if (!(config->loss.keep_negatives > 0 && config->loss.keep_negatives <= 1)) {
         return base_error_set(error, BASE_EINVAL, "keep_negatives %g is not in (0, 1]",
@@ -60,7 +56,7 @@ static int model_check_training(const struct trainer_model_config *config, struc
 
 static int model_check(const struct trainer_model_config *config, bool training, struct base_error *error)
 {
-    if (trainer_features_check(&config->features, error) || model_check_loss(&config->loss, error)) {
+    if (trainer_features_check(&config->features, error) || trainer_loss_check(&config->loss, error)) {
         return -1;
     }
     for (uint32_t k = 0; k < config->loss.tasks; k++) {
@@ -91,6 +87,9 @@ static void model_config_copy(struct trainer_model_config *copy, const struct tr
     }
     copy->network.inputs = trainer_features_width(&config->features);
     copy->network.tasks = config->loss.tasks;
+    for (uint32_t k = 0; k < config->loss.tasks; k++) {
+        copy->network.outputs[k] = (uint8_t)trainer_loss_outputs(&config->loss, k);
+    }
 }
 
 static struct trainer_table *model_table_new(const struct trainer_model_config *config, bool training,
@@ -114,7 +113,7 @@ static void model_list_tensors(struct trainer_model *model)
     trainer_table_oov(model->table, &oov_size);
     model->tensor_count = dense + slots;
     model->dense_size = base + oov_size;
-    model->tensors = base_alloc_zeroed(model->tensor_count + 1, sizeof *model->tensors);
+    model->tensors = base_alloc_zeroed(model->tensor_count + 2, sizeof *model->tensors);
     memcpy(model->tensors, tensors, dense * sizeof *tensors);
     for (uint32_t s = 0; s < slots; s++) {
         const struct trainer_table_slot_config *slot = &model->config.features.slot[s].row;
@@ -123,6 +122,18 @@ static void model_list_tensors(struct trainer_model *model)
         tensor->rows = 1;
         tensor->columns = slot->dimension;
         tensor->offset = base + trainer_table_oov_offset(model->table, (uint16_t)s);
+    }
+    model->cut_tensor_count = model->tensor_count;
+    model->cut_dense_size = model->dense_size;
+    if (model->training && model->config.loss.weighting == TRAINER_WEIGHTING_UNCERTAINTY) {
+        uint32_t tasks = model->config.loss.tasks;
+        model->log_variance = base_alloc_zeroed(tasks, sizeof *model->log_variance);
+        struct trainer_tensor *tensor = &model->tensors[model->cut_tensor_count++];
+        snprintf(tensor->name, sizeof tensor->name, "weighting.log_variance");
+        tensor->rows = 1;
+        tensor->columns = tasks;
+        tensor->offset = model->cut_dense_size;
+        model->cut_dense_size += tasks;
     }
 }
 
@@ -194,6 +205,7 @@ void trainer_model_free(struct trainer_model *model)
     trainer_table_free(model->table);
     free(model->tensors);
     free(model->columns);
+    free(model->log_variance);
     free(model->dlogits);
     free(model->dx);
     free(model->conditional);
@@ -212,24 +224,40 @@ const struct trainer_model_config *trainer_model_config(const struct trainer_mod
 
 // Losses, their gradients and the probabilities of a minibatch. False if one is not finite.
 static bool step_losses(struct trainer_model *model, const struct base_minibatch *minibatch,
-                        struct trainer_step *step)
+                        struct trainer_weighting_step *weighting, struct trainer_step *step)
 {
-    const struct trainer_loss_config *config = &model->config.loss;
-    uint32_t tasks = config->tasks, stride = trainer_network_logits(&model->config.network);
+    uint32_t tasks = model->config.loss.tasks, stride = trainer_network_logits(&model->config.network);
     bool finite = true;
+    trainer_weighting_begin(&model->config.loss, model->examples, model->log_variance, weighting);
     for (uint32_t i = 0; i < minibatch->count; i++) {
         const float *logits = &model->scorer.logits[(size_t)i * stride];
         float *dlogits = &model->dlogits[(size_t)i * stride];
         float loss[BASE_TASKS_MAX];
-        trainer_loss_sample(config, logits, &minibatch->samples[i], dlogits, loss);
-        trainer_loss_probabilities(config, logits, &model->conditional[(size_t)i * tasks],
+        trainer_loss_sample(&weighting->loss, logits, &minibatch->samples[i], dlogits, loss);
+        trainer_loss_probabilities(&weighting->loss, logits, &model->conditional[(size_t)i * tasks],
                                    &model->products[(size_t)i * tasks]);
+        trainer_weighting_add(weighting, &minibatch->samples[i], loss);
         for (uint32_t k = 0; k < tasks; k++) {
-            finite = finite && isfinite(loss[k]) && isfinite(dlogits[k]);
-            step->loss[k] += loss[k];
+            finite = finite && isfinite(loss[k]);
+        }
+        for (uint32_t j = 0; j < stride; j++) {
+            finite = finite && isfinite(dlogits[j]);
         }
     }
+    for (uint32_t k = 0; k < tasks; k++) {
+        step->loss[k] = trainer_weighting_loss(weighting, model->log_variance, k);
+        finite = finite && isfinite(step->loss[k]);
+    }
     return finite;
+}
+
+// The joint loss' log variances go down their gradient, by plain SGD.
+static void step_weighting(struct trainer_model *model, const struct trainer_weighting_step *weighting,
+                           float rate)
+{
+    for (uint32_t k = 0; model->log_variance && k < model->config.loss.tasks; k++) {
+        model->log_variance[k] -= rate * trainer_weighting_gradient(weighting, k);
+    }
 }
 
 int trainer_model_step(struct trainer_model *model, const struct base_minibatch *minibatch,
@@ -253,7 +281,8 @@ int trainer_model_step(struct trainer_model *model, const struct base_minibatch 
     trainer_gather_resolve(gather, model->table, now);
     const float *x = trainer_gather_pool(gather, model->table, model->workers);
     trainer_network_forward(model->network, x, n, model->scorer.logits);
-    step->set_aside = !step_losses(model, minibatch, step);
+    struct trainer_weighting_step weighting;
+    step->set_aside = !step_losses(model, minibatch, &weighting, step);
     if (!step->set_aside) {
         trainer_network_backward(model->network, x, model->dlogits, n, model->dx);
         step->set_aside = !trainer_network_finite(model->network, model->dx, n);
@@ -265,6 +294,7 @@ int trainer_model_step(struct trainer_model *model, const struct base_minibatch 
     trainer_gather_scatter(gather, model->table, model->dx, (float)(model->config.rate_sparse / batch),
                            model->workers);
     trainer_network_apply(model->network, x, n, (float)(model->config.rate_dense / batch));
+    step_weighting(model, &weighting, (float)(model->config.rate_dense / batch));
     model->examples += n;
     return 0;
 }
@@ -377,6 +407,9 @@ uint64_t trainer_model_hash(const struct trainer_model *model)
     base_hasher_update(hasher, trainer_network_slab(model->network),
                        trainer_network_size(model->network) * sizeof(float));
     base_hasher_update(hasher, &rows, sizeof rows);
+    if (model->log_variance) {
+        base_hasher_update(hasher, model->log_variance, model->config.loss.tasks * sizeof(float));
+    }
     uint64_t hash = base_hasher_digest(hasher);
     base_hasher_free(hasher);
     return hash;
@@ -395,9 +428,12 @@ const struct trainer_tensor *trainer_model_tensors(const struct trainer_model *m
 
 float *trainer_model_tensor(struct trainer_model *model, uint32_t number)
 {
-    assert(number < model->tensor_count);
+    assert(number < model->cut_tensor_count);
     size_t offset = model->tensors[number].offset, network_size = trainer_network_size(model->network),
            oov_size;
+    if (offset >= model->dense_size) {
+        return model->log_variance + (offset - model->dense_size);
+    }
     if (offset < network_size) {
         return trainer_network_slab(model->network) + offset;
     }

@@ -38,9 +38,9 @@ const struct trainer_model_config *trainer_model_config(const struct trainer_mod
 // What a step did. Probabilities are those before the update.
 struct trainer_step {
     uint32_t count;
-    float loss[BASE_TASKS_MAX]; // summed weighted losses
-    const float *conditional;   // [count x tasks] sigmoid(logit); valid until the next call
-    const float *products;      // [count x tasks] P(stages 0..k)
+    float loss[BASE_TASKS_MAX]; // summed weighted losses; with uncertainty weighting its term included
+    const float *conditional;   // [count x tasks] as of trainer_loss_probabilities; valid until the next call
+    const float *products;      // [count x tasks]
     bool set_aside;             // not finite: nothing was changed
 };
 

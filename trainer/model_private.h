@@ -4,6 +4,7 @@
 
 #include "trainer/gather.h"
 #include "trainer/model.h"
+#include "trainer/weighting.h"
 
 struct trainer_cut;
 
@@ -27,6 +28,11 @@ struct trainer_model {
     struct trainer_tensor *tensors; // the network's, then the slots'
     uint32_t tensor_count;
     size_t dense_size;
+    // Dense state that only training needs, behind them in `tensors` and in a cut: the joint loss' log
+    // variances.
+    uint32_t cut_tensor_count;
+    size_t cut_dense_size;
+    float *log_variance;          // [tasks], if the weighting is by uncertainty
     struct trainer_scorer scorer; // the model's own: shares workers and network
     // Of a step:
     struct base_span *columns; // [batch]

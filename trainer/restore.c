@@ -106,7 +106,7 @@ static int parse_tensors(struct restore *restore, struct base_reader *reader, st
 {
     const struct trainer_model *model = restore->model;
     uint32_t tensors = base_reader_u32(reader);
-    for (uint32_t t = 0; t < tensors && t < model->tensor_count && !reader->failed; t++) {
+    for (uint32_t t = 0; t < tensors && t < model->cut_tensor_count && !reader->failed; t++) {
         const struct trainer_tensor *tensor = &model->tensors[t];
         struct base_span old = base_section_get_span(reader);
         uint32_t rows = base_reader_u32(reader), columns = base_reader_u32(reader);
@@ -120,10 +120,10 @@ static int parse_tensors(struct restore *restore, struct base_reader *reader, st
                                   tensor->rows, tensor->columns, rows, columns);
         }
     }
-    if (tensors != model->tensor_count && !reader->failed) {
+    if (tensors != model->cut_tensor_count && !reader->failed) {
         return base_error_set(error, BASE_ECONFLICT,
                               "the model has %u tensors and had %u when the cut was made",
-                              model->tensor_count, tensors);
+                              model->cut_tensor_count, tensors);
     }
     return 0;
 }
@@ -246,7 +246,7 @@ static int restore_piece(void *context, struct base_span key, struct base_span v
 {
     struct restore *restore = context;
     struct trainer_model *model = restore->model;
-    if (restore->tensor == model->tensor_count) {
+    if (restore->tensor == model->cut_tensor_count) {
         return base_error_set(error, BASE_EFORMAT, "the cut has dense weights of no tensor");
     }
     const struct trainer_tensor *tensor = &model->tensors[restore->tensor];
@@ -279,7 +279,7 @@ static int restore_dense(struct restore *restore, struct base_error *error)
     if (source->scan(source->context, base_span_make(&prefix, 1), restore_piece, restore, error)) {
         return -1;
     }
-    if (restore->tensor != restore->model->tensor_count) {
+    if (restore->tensor != restore->model->cut_tensor_count) {
         return base_error_set(error, BASE_EFORMAT, "the cut lacks piece %llu of tensor %s",
                               (unsigned long long)restore->piece,
                               restore->model->tensors[restore->tensor].name);

@@ -9,6 +9,9 @@ from .chunk import FormatError
 
 DESCRIPTOR_FIELDS = {"body", "canonical_bytes", "columns", "format", "hashing", "inputs", "numeric_inputs",
                      "slots", "tasks", "tensors"}
+TASK_FIELDS = {"branch", "imputed", "loss", "name", "parent", "stage"}
+LOSSES = {"bce", "mse", "poisson", "ziln"}
+SIGMA_MIN, EXPONENT_MAX = numpy.float32(0.01), numpy.float32(40)  # of the log-normal; of expectations
 HASHING = "xxh3-64 seeded with xxh3-64(slot name)"
 
 
@@ -26,6 +29,22 @@ def sigmoid(x):
     return numpy.where(x >= 0, 1 / (1 + e), e / (1 + e)).astype(numpy.float32)
 
 
+def softplus(x):
+    return numpy.maximum(x, 0) + numpy.log1p(numpy.exp(-numpy.abs(x)))
+
+
+def branch(action, bought_with, bought_without):
+    """The logit of y2 y3 + (1 - y2) y4 from theirs: a purchase with the action between, or without."""
+    a2, a3, a4 = (x.astype(numpy.float64) for x in (action, bought_with, bought_without))
+    return (numpy.logaddexp(a2 - softplus(-a3), -softplus(-a4))
+            - numpy.logaddexp(a2 - softplus(a3), -softplus(a4))).astype(numpy.float32)
+
+
+def task_outputs(task):
+    """Logits of a task: its own, mu and sigma of ziln, the second branch, the imputed error."""
+    return 1 + 2 * (task.get("loss") == "ziln") + ("branch" in task) + ("imputed" in task)
+
+
 class Model:
     """rows[slot]: dict of key -> vector. dense: dict of name -> array [rows, columns]."""
 
@@ -33,6 +52,9 @@ class Model:
         if (descriptor.get("format") != 1 or set(descriptor) != DESCRIPTOR_FIELDS
                 or descriptor["hashing"] != HASHING or descriptor["body"]["kind"] != "ple"):
             raise FormatError("a descriptor of unknown format, fields, hashing or body")
+        for task in descriptor["tasks"]:
+            if not set(task) <= TASK_FIELDS or task.get("loss", "bce") not in LOSSES:
+                raise FormatError("a task with an unknown field or loss")
         self.descriptor = descriptor
         self.slots = descriptor["slots"]
         self.tasks = [task["name"] for task in descriptor["tasks"]]
@@ -157,23 +179,48 @@ class Model:
         out = []
         for k in range(tasks):
             hidden = self._layers(h[k], f"task{k}.tower", towers)
-            out.append(hidden @ self.dense[f"task{k}.tower.output.weight"]
-                       + self.dense[f"task{k}.tower.output.bias"])
+            for j in range(task_outputs(self.descriptor["tasks"][k])):
+                name = f"task{k}.tower.output{j or ''}"
+                out.append(hidden @ self.dense[name + ".weight"] + self.dense[name + ".bias"])
         return numpy.concatenate(out, axis=1)
 
+    def _expectation(self, task, logits):
+        """The expected value of a task with a loss for values; its logits [n, outputs]."""
+        first = logits[:, 0]
+        if task["loss"] == "mse":
+            return numpy.maximum(numpy.expm1(numpy.minimum(first, EXPONENT_MAX)), numpy.float32(0))
+        if task["loss"] == "poisson":
+            return numpy.exp(numpy.minimum(first, EXPONENT_MAX))
+        sigma = SIGMA_MIN + softplus(logits[:, 2])
+        return numpy.exp(numpy.minimum(logits[:, 1] + numpy.float32(0.5) * sigma * sigma, EXPONENT_MAX))
+
     def probabilities(self, logits):
-        """(conditional, products), each [n, tasks]."""
-        conditional = sigmoid(logits)
+        """(conditional, products), each [n, tasks]; logits [n, outputs of all tasks]."""
+        tasks = self.descriptor["tasks"]
+        place = numpy.cumsum([0] + [task_outputs(task) for task in tasks])
+        conditional = numpy.empty((len(logits), len(tasks)), numpy.float32)
         products = numpy.empty_like(conditional)
         chain = [numpy.float32(1)]  # chain[i]: stages 0 .. i-1 all happen
-        for k, task in enumerate(self.descriptor["tasks"]):
+        for k, task in enumerate(tasks):
+            own = logits[:, place[k]:place[k + 1]]
+            loss = task.get("loss", "bce")
+            if loss in ("mse", "poisson"):
+                conditional[:, k] = products[:, k] = self._expectation(task, own)
+                continue
+            logit = own[:, 0]
+            if "branch" in task:
+                logit = branch(logits[:, place[task["branch"]]], own[:, 0], own[:, 3 if loss == "ziln" else 1])
+            conditional[:, k] = sigmoid(logit)
             before = k if task["stage"] else 0 if task["parent"] is None else task["parent"] + 1
             products[:, k] = chain[before] * conditional[:, k]
             if task["stage"]:
-                chain.append(products[:, k])
+                chain.append(products[:, k].copy())
+            if loss == "ziln":
+                products[:, k] *= self._expectation(task, own)
         return conditional, products
 
     def score(self, impressions, keys=None):
         """(conditional, products) of impressions, [n, tasks] each: P(task | its stage reached), and that times
-        the stages before it."""
+        the stages before it. With the loss ziln the product is further times the expected value; with mse and
+        poisson both are the expected value."""
         return self.probabilities(self.logits(self.inputs(impressions, keys)))
