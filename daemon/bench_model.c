@@ -51,8 +51,8 @@ static void model_configure(struct model_bench *bench)
                     .batch = MODEL_BATCH_MAX},
         .loss = {.tasks = MODEL_TASKS, .stages = MODEL_TASKS, .task_weight = {1, 1}, .keep_negatives = 1},
         .task_names = {"click", "purchase"},
-        .rate_dense = 0.01,
-        .rate_sparse = 0.01,
+        .update.dense.rate = 0.01,
+        .update.sparse.rate = 0.01,
         .seed = 1,
         .rows_max = (uint64_t)MODEL_SLOTS * MODEL_IDS,
     };

@@ -197,8 +197,8 @@ static void build_model(struct daemon_config *config)
         loss->task_weight[task] = (float)action->weight;
         model->task_names[task] = action->name;
     }
-    model->rate_dense = from->rate.dense;
-    model->rate_sparse = from->rate.sparse;
+    model->update.dense.rate = from->rate.dense;
+    model->update.sparse.rate = from->rate.sparse;
     model->seed = from->seed;
     model->rows_max = from->rows_max;
     model->workers = (uint32_t)from->workers;

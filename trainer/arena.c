@@ -52,13 +52,13 @@ static size_t arena_meta_size(const struct trainer_arena *arena)
 
 static size_t arena_vectors_size(const struct trainer_arena *arena)
 {
-    return (sizeof(float) * arena->dimension) << arena->shift;
+    return trainer_arena_row_size(arena) << arena->shift;
 }
 
-void trainer_arena_init(struct trainer_arena *arena, uint32_t dimension)
+void trainer_arena_init(struct trainer_arena *arena, uint32_t dimension, uint32_t words)
 {
-    *arena = (struct trainer_arena){.dimension = dimension, .free = TRAINER_ROW_NONE};
-    while (((size_t)dimension * sizeof(float) << arena->shift) < TRAINER_ARENA_CHUNK) {
+    *arena = (struct trainer_arena){.dimension = dimension, .words = words, .free = TRAINER_ROW_NONE};
+    while (arena_vectors_size(arena) < TRAINER_ARENA_CHUNK) {
         arena->shift++;
     }
 }

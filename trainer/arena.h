@@ -1,7 +1,8 @@
 // An arena: the rows of one dimension, in chunks that never move, so that a row's address is stable.
 //
 // A row's vector and what is known about it lie apart: vectors stay whole cache lines, and expiry walks the
-// narrow part only. Chunks are whole huge pages; freed rows are used again, the last one freed first.
+// narrow part only. An optimiser's state lies behind the vector. Chunks are whole huge pages; freed rows are
+// used again, the last one freed first.
 #ifndef TRAINER_ARENA_H
 #define TRAINER_ARENA_H
 
@@ -25,6 +26,7 @@ struct trainer_meta {
 
 struct trainer_arena {
     uint32_t dimension;
+    uint32_t words; // of optimiser state behind each vector
     uint32_t shift; // a chunk has 1 << shift rows
     uint32_t rows;  // rows ever made; those free included
     uint32_t free;  // head of the free list
@@ -42,7 +44,13 @@ static inline struct trainer_meta *trainer_arena_meta(const struct trainer_arena
 static inline float *trainer_arena_vector(const struct trainer_arena *arena, uint32_t row)
 {
     size_t place = row & ((1u << arena->shift) - 1);
-    return &arena->vectors[row >> arena->shift][place * arena->dimension];
+    return &arena->vectors[row >> arena->shift][place * (arena->dimension + arena->words)];
+}
+
+// Bytes of a row's vector and state together.
+static inline size_t trainer_arena_row_size(const struct trainer_arena *arena)
+{
+    return (arena->dimension + (size_t)arena->words) * sizeof(float);
 }
 
 // The chunk's rows that were marked in `generation` (1 or 2), a bit a row: [trainer_arena_words].
@@ -57,7 +65,7 @@ static inline uint64_t *trainer_arena_marks(const struct trainer_arena *arena, u
     return arena->marks[chunk] + (generation - 1u) * trainer_arena_words(arena);
 }
 
-void trainer_arena_init(struct trainer_arena *arena, uint32_t dimension);
+void trainer_arena_init(struct trainer_arena *arena, uint32_t dimension, uint32_t words);
 void trainer_arena_free(struct trainer_arena *arena); // its contents; takes a zeroed one
 // A row to fill; its meta is zeroed but for `used`. Aborts if memory runs out.
 uint32_t trainer_arena_take(struct trainer_arena *arena);

@@ -31,6 +31,33 @@ static void cut_copy_dense(struct trainer_cut *cut, struct trainer_model *model)
     }
 }
 
+static void cut_copy_state(struct trainer_cut *cut, struct trainer_model *model)
+{
+    cut->stateless = trainer_update_stateless(model->update);
+    if (cut->stateless) {
+        return;
+    }
+    cut->update = trainer_update_figures(model->update);
+    cut->learned = model->tensor_count;
+    cut->optimiser = base_alloc_zeroed(cut->learned, sizeof *cut->optimiser);
+    cut->state_floats = base_alloc_zeroed(cut->learned, sizeof *cut->state_floats);
+    for (uint32_t t = 0; t < cut->learned; t++) {
+        cut->optimiser[t] = *trainer_update_optimiser(model->update, t);
+        trainer_update_state(model->update, t, &cut->state_floats[t]);
+        cut->state_size += cut->state_floats[t];
+    }
+    cut->state = base_alloc((cut->state_size + 1) * sizeof *cut->state);
+    float *to = cut->state;
+    for (uint32_t t = 0; t < cut->learned; t++) {
+        size_t floats;
+        const float *from = trainer_update_state(model->update, t, &floats);
+        if (floats) {
+            memcpy(to, from, floats * sizeof *to);
+        }
+        to += floats;
+    }
+}
+
 void trainer_model_cut_begin(struct trainer_model *model)
 {
     assert(model->training && !model->cut);
@@ -46,6 +73,7 @@ void trainer_model_cut_begin(struct trainer_model *model)
     cut->settled_tick = model->settled_tick;
     cut->flying_tick = model->flying_tick;
     cut_copy_dense(cut, model);
+    cut_copy_state(cut, model);
     table_cut_begin(model->table, cut);
     model->cut = cut;
     base_failpoint("cut.frozen");
@@ -71,7 +99,8 @@ struct trainer_cut *trainer_model_cut_take(struct trainer_model *model)
 
 uint64_t trainer_model_dirty_bytes(const struct trainer_model *model)
 {
-    return model->table->dirty_bytes + model->cut_dense_size * sizeof(float);
+    return model->table->dirty_bytes + model->cut_dense_size * sizeof(float) +
+           trainer_update_state_bytes(model->update);
 }
 
 static void records_free(struct cut_records *records)
@@ -99,6 +128,9 @@ void trainer_cut_free(struct trainer_cut *cut)
     free(cut->name);
     free(cut->tensor);
     free(cut->dense);
+    free(cut->optimiser);
+    free(cut->state_floats);
+    free(cut->state);
     free(cut);
 }
 
@@ -107,7 +139,8 @@ struct trainer_cut_figures trainer_cut_figures(const struct trainer_cut *cut)
     struct trainer_cut_figures figures = {.rows = cut->rows.count,
                                           .forced = cut->forced,
                                           .buckets = cut->buckets.count,
-                                          .bytes = sizeof *cut + cut->dense_size * sizeof(float)};
+                                          .bytes = sizeof *cut +
+                                                   (cut->dense_size + cut->state_size) * sizeof(float)};
     for (uint32_t s = 0; s < cut->slots; s++) {
         const struct cut_slot *slot = &cut->slot[s];
         figures.dropped += slot->dropped.count;
@@ -190,7 +223,8 @@ static void cut_write_rows(const struct trainer_cut *cut, struct cut_entry *entr
         for (size_t at = 0; at < chunk->used;) {
             struct trainer_meta meta;
             memcpy(&meta, chunk->data + at, sizeof meta);
-            size_t size = cut->slot[meta.slot].dimension * sizeof(float);
+            const struct cut_slot *slot = &cut->slot[meta.slot];
+            size_t size = (slot->dimension + (size_t)slot->words) * sizeof(float);
             entry_row_key(entry, meta.slot, meta.key);
             entry_value(entry, chunk->data + at + sizeof meta, size);
             entry_value(entry, &meta.last_seen, sizeof meta.last_seen);
@@ -239,20 +273,31 @@ static void cut_write_buckets(const struct trainer_cut *cut, struct cut_entry *e
     }
 }
 
+static void cut_write_pieces(struct cut_entry *entry, uint8_t kind, uint32_t tensor, const float *from,
+                             size_t floats, const struct trainer_cut_sink *sink)
+{
+    for (size_t at = 0; at < floats; at += CUT_PIECE) {
+        size_t count = floats - at < CUT_PIECE ? floats - at : CUT_PIECE;
+        entry_key(entry, kind);
+        entry_key_number(entry, tensor, 4);
+        entry_key_number(entry, at / CUT_PIECE, 4);
+        entry_value(entry, from + at, count * sizeof *from);
+        entry_put(entry, sink);
+    }
+}
+
 static void cut_write_dense(const struct trainer_cut *cut, struct cut_entry *entry,
                             const struct trainer_cut_sink *sink)
 {
     for (uint32_t t = 0; t < cut->tensors; t++) {
         const struct trainer_tensor *tensor = &cut->tensor[t];
         size_t floats = (size_t)tensor->rows * tensor->columns;
-        for (size_t at = 0; at < floats; at += CUT_PIECE) {
-            size_t count = floats - at < CUT_PIECE ? floats - at : CUT_PIECE;
-            entry_key(entry, CUT_KEY_DENSE);
-            entry_key_number(entry, t, 4);
-            entry_key_number(entry, at / CUT_PIECE, 4);
-            entry_value(entry, cut->dense + tensor->offset + at, count * sizeof *cut->dense);
-            entry_put(entry, sink);
-        }
+        cut_write_pieces(entry, CUT_KEY_DENSE, t, cut->dense + tensor->offset, floats, sink);
+    }
+    const float *state = cut->state;
+    for (uint32_t t = 0; t < cut->learned; t++) {
+        cut_write_pieces(entry, CUT_KEY_STATE, t, state, cut->state_floats[t], sink);
+        state += cut->state_floats[t];
     }
 }
 
@@ -280,10 +325,36 @@ static void cut_save_publication(const struct trainer_cut *cut, struct base_buff
     }
 }
 
+static void cut_save_real(struct base_buffer *buffer, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    base_buffer_u64(buffer, bits);
+}
+
+static void cut_save_update(const struct trainer_cut *cut, struct base_buffer *buffer)
+{
+    base_buffer_u64(buffer, cut->update.steps);
+    base_buffer_u64(buffer, cut->update.clipped_dense);
+    base_buffer_u64(buffer, cut->update.clipped_sparse);
+    for (uint32_t t = 0; t < cut->learned; t++) {
+        const struct trainer_optimiser_config *optimiser = &cut->optimiser[t];
+        base_buffer_u8(buffer, (uint8_t)optimiser->kind);
+        base_buffer_u64(buffer, cut->state_floats[t]);
+        if (optimiser->kind == TRAINER_OPTIMISER_FTRL) {
+            cut_save_real(buffer, optimiser->rate);
+            cut_save_real(buffer, optimiser->beta);
+            cut_save_real(buffer, optimiser->lambda1);
+            cut_save_real(buffer, optimiser->lambda2);
+        }
+    }
+}
+
 static void cut_write_model(const struct trainer_cut *cut, const struct trainer_cut_sink *sink)
 {
     struct base_buffer buffer = {0};
-    size_t mark = base_section_begin(&buffer, CUT_MAGIC, CUT_VERSION);
+    size_t mark =
+        base_section_begin(&buffer, CUT_MAGIC, cut->stateless ? CUT_VERSION_STATELESS : CUT_VERSION);
     base_buffer_u64(&buffer, cut->examples);
     base_buffer_u64(&buffer, (uint64_t)cut->now);
     base_buffer_u64(&buffer, cut->refused);
@@ -292,7 +363,7 @@ static void cut_write_model(const struct trainer_cut *cut, const struct trainer_
         const struct cut_slot *slot = &cut->slot[s];
         base_section_put_span(&buffer, base_span_string(cut->name[s]));
         base_buffer_u32(&buffer, slot->dimension);
-        base_buffer_u32(&buffer, 0); // plain SGD keeps no state
+        base_buffer_u32(&buffer, slot->words * (uint32_t)sizeof(float));
         base_buffer_u64(&buffer, (uint64_t)slot->expiry);
         base_buffer_u64(&buffer, slot->rows);
         base_buffer_u64(&buffer, (uint64_t)slot->expired);
@@ -305,6 +376,9 @@ static void cut_write_model(const struct trainer_cut *cut, const struct trainer_
         base_buffer_u32(&buffer, cut->tensor[t].columns);
     }
     cut_save_publication(cut, &buffer);
+    if (!cut->stateless) {
+        cut_save_update(cut, &buffer);
+    }
     base_section_end(&buffer, mark);
     static const uint8_t key = CUT_KEY_MODEL;
     sink->put(sink->context, base_span_make(&key, 1), base_buffer_span(&buffer));

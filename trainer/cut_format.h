@@ -1,11 +1,12 @@
-// The cut's keys and values in the map, version 1. Keys sort by bytes, so numbers in them are big-endian;
-// numbers in values are little-endian; floats are IEEE 754, little-endian.
+// The cut's keys and values in the map, versions 1 and 2. Keys sort by bytes, so numbers in them are
+// big-endian; numbers in values are little-endian; floats are IEEE 754, little-endian.
 //
 //   'r' slot(u16) key(u64)         a row: vector (float x dimension), optimiser state (its size is in 'm'),
 //                                  last seen (i64, ms), count (u32), stamp (u32), checksum (u32)
 //   'a' slot(u16) bucket(u32)      1..8 keys that are counted towards admission, ascending by key: each key
 //                                  (u64), last seen (i64), count (u64); then checksum (u32)
 //   'd' tensor(u32) piece(u32)     CUT_PIECE floats of a tensor, or what is left of it; checksum (u32)
+//   's' tensor(u32) piece(u32)     as 'd', of the tensor's optimiser state; of tensors that have some
 //   'm'                            a section "FRSHMODL" (base/section.h):
 //        u64 examples, i64 largest event time seen, u64 refused keys
 //        u32 slots; a slot: name (span), u32 dimension, u32 bytes of optimiser state a row, i64 expiry,
@@ -14,6 +15,12 @@
 //        publication: u8 state (CUT_...), u32 snapshots taken, u32 and i64: number and tick of the settled
 //            one, u32 and i64 of the one in flight (number 0: none); a slot: u64 n, n tombstones (u64) since
 //            the one in flight or, without it, since the settled one; u64 n, n tombstones in flight
+//
+// Version 2 is written where something is not plain SGD or gradients are clipped; its 'm' has at the end:
+//        u64 steps, u64 and u64: those of which dense and sparse gradients were clipped
+//        a tensor (the network's, then one a slot for the slot's rows): u8 kind of its optimiser
+//        (trainer/optimiser.h), u64 floats of the tensor's state; FTRL's: alpha, beta, lambda1, lambda2 (f64)
+// A row-wise Adagrad that has a half-life keeps more bytes a row than one that has none.
 //
 // A checksum is the lower half of XXH3 of the key and of the value before it. A row's stamp is the number of
 // snapshots that had been taken when it changed (changes.c).
@@ -25,10 +32,12 @@
 
 #define CUT_MAGIC "FRSHMODL"
 enum {
-    CUT_VERSION = 1,
+    CUT_VERSION = 2,
+    CUT_VERSION_STATELESS = 1,
     CUT_KEY_ROW = 'r',
     CUT_KEY_CANDIDATES = 'a',
     CUT_KEY_DENSE = 'd',
+    CUT_KEY_STATE = 's',
     CUT_KEY_MODEL = 'm',
     CUT_KEY_ROW_SIZE = 1 + 2 + 8,
     CUT_KEY_SLOT_SIZE = 1 + 2, // what a slot's keys begin with
@@ -38,7 +47,8 @@ enum {
     CUT_CHECKSUM = 4,
     CUT_ROW_TAIL = 8 + 4 + 4 + CUT_CHECKSUM, // what follows vector and optimiser state
     CUT_CANDIDATE = 8 + 8 + 8,
-    CUT_PIECE = 65536, // floats
+    CUT_PIECE = 65536,                                  // floats
+    CUT_ROW_FLOATS_MAX = 3 * TRAINER_DIMENSION_MAX + 2, // vector and state of a row
     CUT_VALUE_MAX = CUT_PIECE * 4 + CUT_CHECKSUM,
     // Most tombstones, of all slots, that a cut takes along; beyond it the restored model's next snapshot is
     // full. It bounds how long the trainer stands still.

@@ -19,7 +19,7 @@ struct cut_records {
     uint64_t count;
 };
 
-// A row as it is copied: its meta, then its vector.
+// A row as it is copied: its meta, then its vector and state.
 // A bucket as it is copied:
 struct cut_bucket {
     uint32_t slot, number;
@@ -27,7 +27,7 @@ struct cut_bucket {
 };
 
 struct cut_slot {
-    uint32_t dimension;
+    uint32_t dimension, words;
     int64_t expiry;
     uint64_t rows;
     int64_t expired;
@@ -50,6 +50,14 @@ struct trainer_cut {
     char (*name)[TRAINER_TENSOR_NAME_MAX]; // [slots]
     float *dense;                          // [dense_size]
     size_t dense_size;
+    // Their optimisers, if one is not plain SGD:
+    bool stateless;
+    struct trainer_update_figures update;
+    uint32_t learned;                           // the network's tensors and the slots' rows; 0: stateless
+    struct trainer_optimiser_config *optimiser; // [learned]
+    size_t *state_floats;                       // [learned]
+    float *state;                               // [state_size], of all tensors, one after the other
+    size_t state_size;
     // Publication:
     uint8_t base; // CUT_BASE_...
     uint32_t snapshots, settled, flying;

@@ -23,6 +23,7 @@ struct gather_slot {
     uint32_t dimension;
     bool mean;
     uint64_t *bucket_keys; // bucketised: [boundaries + 1] key of every bucket
+    double squares;        // of the update's gradients
 };
 
 struct trainer_gather {
@@ -49,7 +50,7 @@ struct trainer_gather {
     struct trainer_table *table;
     const struct trainer_table *table_const;
     const float *dx;
-    float rate;
+    const struct trainer_optimiser_step *steps; // [slots]
 };
 
 static uint32_t *gather_begin(const struct trainer_gather *gather, uint32_t slot)
@@ -322,44 +323,84 @@ static uint32_t scatter_group(struct trainer_gather *gather, uint32_t from, uint
     return groups;
 }
 
+// Adds the gradients of a chain into `sum`; returns how many they are.
+static uint32_t scatter_sum(const struct trainer_gather *gather, uint32_t s, uint32_t head,
+                            float *restrict sum)
+{
+    const struct gather_slot *slot = &gather->slot[s];
+    const uint32_t *begin = gather_begin(gather, s);
+    uint32_t count = 0;
+    memset(sum, 0, slot->dimension * sizeof *sum);
+    for (int64_t o = head; o != GATHER_END; o = gather->next[o], count++) {
+        uint32_t i = gather->sample[o];
+        const float *restrict gradient = &gather->dx[(size_t)i * gather->width + slot->offset];
+        float share = slot->mean ? 1.0f / (float)(begin[i + 1] - begin[i]) : 1.0f;
+        for (uint32_t j = 0; j < slot->dimension; j++) {
+            sum[j] += gradient[j] * share;
+        }
+    }
+    return count;
+}
+
+// scatter_group of all that a slot has.
+static uint32_t scatter_group_slot(struct trainer_gather *gather, uint32_t s)
+{
+    const uint32_t *begin = gather_begin(gather, s);
+    return begin[0] == begin[gather->n] ? 0 : scatter_group(gather, begin[0], begin[gather->n]);
+}
+
 static void scatter_tile(void *context, uint32_t s)
 {
     struct trainer_gather *gather = context;
-    const struct gather_slot *slot = &gather->slot[s];
-    const uint32_t *begin = gather_begin(gather, s);
-    uint32_t from = begin[0];
-    uint32_t groups = from == begin[gather->n] ? 0 : scatter_group(gather, from, begin[gather->n]);
+    uint32_t from = gather_begin(gather, s)[0], dimension = gather->slot[s].dimension;
+    uint32_t groups = scatter_group_slot(gather, s);
+    uint16_t slot = (uint16_t)s;
     float sum[TRAINER_DIMENSION_MAX];
     for (uint32_t g = 0; g < groups; g++) {
         uint32_t head = gather->first[from + g];
         if (g + GATHER_AHEAD < groups) {
             trainer_row ahead = gather->rows[gather->first[from + g + GATHER_AHEAD]];
-            trainer_table_prefetch(gather->table, (uint16_t)s, ahead);
+            trainer_table_prefetch(gather->table, slot, ahead);
         }
-        memset(sum, 0, slot->dimension * sizeof *sum);
-        for (int64_t o = head; o != GATHER_END; o = gather->next[o]) {
-            uint32_t i = gather->sample[o];
-            const float *restrict gradient = &gather->dx[(size_t)i * gather->width + slot->offset];
-            float share = slot->mean ? 1.0f / (float)(begin[i + 1] - begin[i]) : 1.0f;
-            for (uint32_t j = 0; j < slot->dimension; j++) {
-                sum[j] += gradient[j] * share;
-            }
-        }
-        float *restrict vector = trainer_table_vector(gather->table, (uint16_t)s, gather->rows[head]);
-        for (uint32_t j = 0; j < slot->dimension; j++) {
-            vector[j] -= gather->rate * sum[j];
-        }
-        trainer_table_touch(gather->table, (uint16_t)s, gather->rows[head]);
+        uint32_t count = scatter_sum(gather, s, head, sum);
+        trainer_row row = gather->rows[head];
+        trainer_optimiser_apply_row(&gather->steps[s], trainer_table_vector(gather->table, slot, row), sum,
+                                    dimension, trainer_table_state(gather->table, slot, row), count);
+        trainer_table_touch(gather->table, slot, row);
     }
 }
 
 void trainer_gather_scatter(struct trainer_gather *gather, struct trainer_table *table, const float *dx,
-                            float rate, struct trainer_workers *workers)
+                            const struct trainer_optimiser_step *steps, struct trainer_workers *workers)
 {
     gather->table = table;
     gather->dx = dx;
-    gather->rate = rate;
+    gather->steps = steps;
     trainer_workers_run(workers, gather->features->slots, scatter_tile, gather);
+}
+
+static void squares_tile(void *context, uint32_t s)
+{
+    struct trainer_gather *gather = context;
+    uint32_t from = gather_begin(gather, s)[0], groups = scatter_group_slot(gather, s);
+    float sum[TRAINER_DIMENSION_MAX];
+    double squares = 0;
+    for (uint32_t g = 0; g < groups; g++) {
+        scatter_sum(gather, s, gather->first[from + g], sum);
+        squares += trainer_optimiser_squares(sum, gather->slot[s].dimension);
+    }
+    gather->slot[s].squares = squares;
+}
+
+double trainer_gather_squares(struct trainer_gather *gather, const float *dx, struct trainer_workers *workers)
+{
+    gather->dx = dx;
+    trainer_workers_run(workers, gather->features->slots, squares_tile, gather);
+    double squares = 0;
+    for (uint32_t s = 0; s < gather->features->slots; s++) {
+        squares += gather->slot[s].squares;
+    }
+    return squares;
 }
 
 uint32_t trainer_gather_occurrences(const struct trainer_gather *gather)

@@ -30,10 +30,13 @@ void trainer_gather_find(struct trainer_gather *gather, const struct trainer_tab
 // gives zeros.
 const float *trainer_gather_pool(struct trainer_gather *gather, const struct trainer_table *table,
                                  struct trainer_workers *workers);
-// Plain SGD: row -= rate * (sum of the gradients of all its occurrences, in sample order), every row once,
-// and marks it as changed. dx: [n x width], of the x pooled last.
+// One step of its slot's optimiser for every row once, with the sum of the gradients of all its occurrences,
+// in sample order; marks the rows as changed. dx: [n x width], of the x pooled last. steps: [slots].
 void trainer_gather_scatter(struct trainer_gather *gather, struct trainer_table *table, const float *dx,
-                            float rate, struct trainer_workers *workers);
+                            const struct trainer_optimiser_step *steps, struct trainer_workers *workers);
+// The sum of the squares of all numbers of those sums, in an order of its own. Changes nothing.
+double trainer_gather_squares(struct trainer_gather *gather, const float *dx,
+                              struct trainer_workers *workers);
 
 // Occurrences of what was read.
 uint32_t trainer_gather_occurrences(const struct trainer_gather *gather);

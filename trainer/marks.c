@@ -22,7 +22,7 @@ static uint8_t table_frozen(const struct trainer_table *table)
 
 static uint64_t slot_row_bytes(const struct table_slot *slot)
 {
-    return CUT_KEY_ROW_SIZE + slot->dimension * sizeof(float) + CUT_ROW_TAIL;
+    return CUT_KEY_ROW_SIZE + trainer_arena_row_size(slot->arena) + CUT_ROW_TAIL;
 }
 
 void *cut_records_add(struct cut_records *records, size_t size)
@@ -50,7 +50,7 @@ void *cut_records_add(struct cut_records *records, size_t size)
 static void table_copy_row(struct trainer_table *table, const struct trainer_arena *arena, uint32_t row)
 {
     struct trainer_meta *meta = trainer_arena_meta(arena, row);
-    size_t size = arena->dimension * sizeof(float);
+    size_t size = trainer_arena_row_size(arena);
     uint8_t *record = cut_records_add(&table->cut->rows, sizeof *meta + size);
     memcpy(record, meta, sizeof *meta);
     memcpy(record + sizeof *meta, trainer_arena_vector(arena, row), size);
@@ -143,6 +143,7 @@ void table_cut_begin(struct trainer_table *table, struct trainer_cut *cut)
     for (uint32_t s = 0; s < table->slots; s++) {
         struct table_slot *slot = &table->slot[s];
         cut->slot[s] = (struct cut_slot){.dimension = slot->dimension,
+                                         .words = slot->words,
                                          .expiry = slot->expiry,
                                          .rows = slot->index.used,
                                          .expired = slot->expired,
@@ -169,7 +170,7 @@ static uint32_t table_copy_word(struct trainer_table *table, const struct traine
         uint32_t row = first + (uint32_t)__builtin_ctzll(rest);
         __builtin_prefetch(trainer_arena_meta(arena, row), 1);
         const char *vector = (const char *)trainer_arena_vector(arena, row);
-        for (size_t line = 0; line < arena->dimension * sizeof(float); line += 64) {
+        for (size_t line = 0; line < trainer_arena_row_size(arena); line += 64) {
             __builtin_prefetch(vector + line);
         }
     }

@@ -1,8 +1,7 @@
 // The model: gather, table and network under the funnel's losses. See model.h.
 //
 // A step has two halves. The first computes everything that the update needs and moves no weight; the second
-// cannot fail. Between the two stands one question: is all of it finite? Rows are updated before the dense
-// weights only because dx is still in the cache then.
+// cannot fail (update.h). Between the two stands one question: is all of it finite?
 #include "trainer/model.h"
 
 #include <assert.h>
@@ -15,8 +14,6 @@
 #include "base/hash.h"
 #include "trainer/cut.h"
 #include "trainer/model_private.h"
-
-static const double MODEL_RATE_MAX = 1024; // what trainer_network_finite's bound allows for
 
 static int model_check_training(const struct trainer_model_config *config, struct base_error *error)
 {
@@ -43,15 +40,7 @@ static int model_check_training(const struct trainer_model_config *config, struc
         return base_error_set(error, BASE_EINVAL, "keep_negatives %g is not in (0, 1]",
                               (double)config->loss.keep_negatives);
     }
-    if (!(config->rate_dense >= 0 && config->rate_dense <= MODEL_RATE_MAX)) {
-        return base_error_set(error, BASE_EINVAL, "the dense rate %g is not in 0..%g", config->rate_dense,
-                              MODEL_RATE_MAX);
-    }
-    if (!(config->rate_sparse >= 0 && config->rate_sparse <= MODEL_RATE_MAX)) {
-        return base_error_set(error, BASE_EINVAL, "the sparse rate %g is not in 0..%g", config->rate_sparse,
-                              MODEL_RATE_MAX);
-    }
-    return 0;
+    return trainer_update_check(&config->update, config->features.slots, error);
 }
 
 static int model_check(const struct trainer_model_config *config, bool training, struct base_error *error)
@@ -78,6 +67,7 @@ static void model_config_copy(struct trainer_model_config *copy, const struct tr
 {
     *copy = *config;
     trainer_features_config_copy(&copy->features, &config->features);
+    trainer_update_config_copy(&copy->update, &config->update, config->features.slots);
     for (uint32_t k = 0; k < BASE_TASKS_MAX; k++) {
         copy->task_names[k] = NULL;
         if (k < config->loss.tasks) {
@@ -96,11 +86,13 @@ static struct trainer_table *model_table_new(const struct trainer_model_config *
                                              struct base_error *error)
 {
     struct trainer_table_slot_config slots[TRAINER_SLOTS_MAX];
+    struct trainer_optimiser_config optimisers[TRAINER_SLOTS_MAX];
     for (uint32_t s = 0; s < config->features.slots; s++) {
         slots[s] = config->features.slot[s].row;
+        optimisers[s] = *trainer_update_slot(&config->update, s);
     }
-    struct trainer_table_config table = {config->features.slots, slots, config->seed, config->rows_max,
-                                         training};
+    struct trainer_table_config table = {config->features.slots, slots,    config->seed,
+                                         config->rows_max,       training, optimisers};
     return trainer_table_new(&table, error);
 }
 
@@ -184,6 +176,14 @@ struct trainer_model *trainer_model_new(const struct trainer_model_config *confi
     if (!model->table) {
         goto out;
     }
+    if (training) {
+        model->update = trainer_update_new(&model->config.update, model->config.features.slots,
+                                           model->config.network.batch, model->network, model->table,
+                                           model->workers, error);
+        if (!model->update) {
+            goto out;
+        }
+    }
     model_list_tensors(model);
     model_buffers(model);
     return model;
@@ -198,6 +198,7 @@ void trainer_model_free(struct trainer_model *model)
         return;
     }
     trainer_cut_free(model->cut);
+    trainer_update_free(model->update);
     trainer_gather_free(model->scorer.gather);
     free(model->scorer.logits);
     trainer_network_free(model->network);
@@ -211,6 +212,7 @@ void trainer_model_free(struct trainer_model *model)
     free(model->conditional);
     free(model->products);
     trainer_features_config_clear(&model->config.features);
+    trainer_update_config_clear(&model->config.update);
     for (uint32_t k = 0; k < BASE_TASKS_MAX; k++) {
         free((char *)model->config.task_names[k]);
     }
@@ -290,12 +292,10 @@ int trainer_model_step(struct trainer_model *model, const struct base_minibatch 
     if (step->set_aside) {
         return 0;
     }
-    double batch = model->config.network.batch;
-    trainer_gather_scatter(gather, model->table, model->dx, (float)(model->config.rate_sparse / batch),
-                           model->workers);
-    trainer_network_apply(model->network, x, n, (float)(model->config.rate_dense / batch));
-    step_weighting(model, &weighting, (float)(model->config.rate_dense / batch));
+    float rate = (float)(model->config.update.dense.rate / model->config.network.batch);
+    step_weighting(model, &weighting, rate);
     model->examples += n;
+    trainer_update_step(model->update, gather, x, model->dx, n, model->examples);
     return 0;
 }
 
@@ -418,6 +418,16 @@ uint64_t trainer_model_hash(const struct trainer_model *model)
 uint64_t trainer_model_examples(const struct trainer_model *model)
 {
     return model->examples;
+}
+
+struct trainer_update_figures trainer_model_update_figures(const struct trainer_model *model)
+{
+    return trainer_update_figures(model->update);
+}
+
+uint64_t trainer_model_update_bytes(const struct trainer_model *model)
+{
+    return trainer_update_bytes(model->update);
 }
 
 const struct trainer_tensor *trainer_model_tensors(const struct trainer_model *model, uint32_t *count)

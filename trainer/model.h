@@ -1,7 +1,8 @@
 // The model: features, table and network under the funnel's losses; one step of online training is one call.
 //
 //   step:  columns -> keys -> rows -> x -> network -> logits -> losses -> dlogits -> backward -> dx
-//          -> finite? -> dense update, sparse update (gradients of equal rows added first, in sample order)
+//          -> finite? -> update of rows (gradients of equal rows added first, in sample order) and of dense
+//          weights (update.h)
 //
 // The gradient is the sum over the minibatch divided by the configured batch (design.md section 3.2), so that
 // a sample's step does not depend on how full its minibatch was. Thread: the trainer's, except where said.
@@ -13,14 +14,14 @@
 #include "trainer/loss.h"
 #include "trainer/network.h"
 #include "trainer/snapshot.h"
+#include "trainer/update.h"
 
 struct trainer_model_config {
     struct trainer_features_config features;
     struct trainer_network_config network; // .inputs and .tasks are set by trainer_model_new
     struct trainer_loss_config loss;
     const char *task_names[BASE_TASKS_MAX];
-    double rate_dense;
-    double rate_sparse;
+    struct trainer_update_config update;
     uint64_t seed;
     uint64_t rows_max;
     uint32_t workers;
@@ -88,6 +89,12 @@ uint64_t trainer_model_examples(const struct trainer_model *model);
 const struct trainer_tensor *trainer_model_tensors(const struct trainer_model *model, uint32_t *count);
 // Where tensor `number` of them lies, [rows x columns] contiguous; a reader writes it before it scores.
 float *trainer_model_tensor(struct trainer_model *model, uint32_t number);
+
+// Steps, and those of them that were clipped; counted only where something is not plain SGD.
+struct trainer_update_figures trainer_model_update_figures(const struct trainer_model *model);
+// Bytes that the update takes beside the weights: state of dense tensors and a gradient. Rows' state is in
+// trainer_table_bytes.
+uint64_t trainer_model_update_bytes(const struct trainer_model *model);
 
 // The parts, for readers and tests.
 struct trainer_network *trainer_model_network(struct trainer_model *model);

@@ -25,6 +25,7 @@ struct trainer_model {
     struct trainer_workers *workers;
     struct trainer_network *network;
     struct trainer_table *table;
+    struct trainer_update *update;  // NULL unless training
     struct trainer_tensor *tensors; // the network's, then the slots'
     uint32_t tensor_count;
     size_t dense_size;

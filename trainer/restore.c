@@ -17,7 +17,8 @@ struct restore {
     struct base_buffer section;
     bool found;
     struct restore_slot slot[TRAINER_SLOTS_MAX];
-    uint32_t tensor; // the next piece of dense
+    uint8_t kind;    // what is read: CUT_KEY_DENSE, CUT_KEY_STATE
+    uint32_t tensor; // its next piece
     uint64_t piece;
     // Of each slot, when they are read in parallel:
     struct base_error error[TRAINER_SLOTS_MAX];
@@ -48,7 +49,8 @@ static int parse_slot(struct restore *restore, uint32_t s, struct base_reader *r
     struct restore_slot *saved = &restore->slot[s];
     const char *name = restore_slot_name(restore, s);
     struct base_span old = base_section_get_span(reader);
-    uint32_t dimension = base_reader_u32(reader), optimiser = base_reader_u32(reader);
+    uint32_t dimension = base_reader_u32(reader);
+    saved->bytes = base_reader_u32(reader);
     int64_t expiry = (int64_t)base_reader_u64(reader);
     saved->rows = base_reader_u64(reader);
     saved->expired = (int64_t)base_reader_u64(reader);
@@ -64,11 +66,6 @@ static int parse_slot(struct restore *restore, uint32_t s, struct base_reader *r
         return base_error_set(error, BASE_ECONFLICT,
                               "slot %s has dimension %u and had %u when the cut was made", name,
                               slot->dimension, dimension);
-    }
-    if (optimiser != 0) {
-        return base_error_set(error, BASE_ECONFLICT,
-                              "slot %s: its rows in the cut have %u bytes of optimiser state; SGD has none",
-                              name, optimiser);
     }
     if (buckets != trainer_candidates_buckets(&slot->candidates)) {
         return base_error_set(error, BASE_ECONFLICT,
@@ -168,6 +165,81 @@ static int parse_publication(struct restore *restore, struct base_reader *reader
     return 0;
 }
 
+// Reads what one tensor, or a slot's rows, was learned by, and compares it. FTRL's weights follow from its
+// state and these constants, so that others would make them jump.
+static int parse_optimiser(struct restore *restore, uint32_t t, bool written, struct base_reader *reader,
+                           struct base_error *error)
+{
+    struct trainer_model *model = restore->model;
+    const struct trainer_optimiser_config *now = trainer_update_optimiser(model->update, t);
+    bool slot = t >= model->tensor_count - restore->table->slots;
+    const char *name = slot ? restore_slot_name(restore, t - (model->tensor_count - restore->table->slots))
+                            : model->tensors[t].name;
+    const char *what = slot ? "slot" : "tensor";
+    uint8_t kind = written ? base_reader_u8(reader) : TRAINER_OPTIMISER_SGD;
+    uint64_t floats = written ? base_reader_u64(reader) : 0;
+    double constants[4];
+    for (size_t i = 0; i < 4 && kind == TRAINER_OPTIMISER_FTRL; i++) {
+        uint64_t bits = base_reader_u64(reader);
+        memcpy(&constants[i], &bits, sizeof bits);
+    }
+    if (reader->failed) {
+        return 0; // the caller looks
+    }
+    if (kind >= TRAINER_OPTIMISERS) {
+        return base_error_set(error, BASE_EFORMAT, "%s: %s %s was learned by the unknown optimiser %u",
+                              MODEL_WHAT, what, name, kind);
+    }
+    if (kind != now->kind) {
+        return base_error_set(error, BASE_ECONFLICT,
+                              "%s %s is learned by %s and was by %s when the cut was made", what, name,
+                              trainer_optimiser_name(now->kind), trainer_optimiser_name(kind));
+    }
+    if (kind == TRAINER_OPTIMISER_FTRL && (constants[0] != now->rate || constants[1] != now->beta ||
+                                           constants[2] != now->lambda1 || constants[3] != now->lambda2)) {
+        return base_error_set(
+            error, BASE_ECONFLICT,
+            "%s %s: ftrl's alpha, beta, lambda1, lambda2 are %g, %g, %g, %g and were %g, %g, "
+            "%g, %g when the cut was made; its weights rest on them",
+            what, name, now->rate, now->beta, now->lambda1, now->lambda2, constants[0], constants[1],
+            constants[2], constants[3]);
+    }
+    size_t wanted;
+    trainer_update_state(model->update, t, &wanted);
+    if (floats != wanted) {
+        return base_error_set(error, BASE_ECONFLICT,
+                              "%s %s: %s keeps %zu numbers of state and kept %llu when the cut was made: its "
+                              "half_life was switched on or off",
+                              what, name, trainer_optimiser_name(kind), wanted, (unsigned long long)floats);
+    }
+    return 0;
+}
+
+// `written`: the section says how the model was learned; else it was by plain SGD.
+static int parse_update(struct restore *restore, bool written, struct base_reader *reader,
+                        struct base_error *error)
+{
+    struct trainer_model *model = restore->model;
+    if (written) {
+        struct trainer_update_figures figures = {.steps = base_reader_u64(reader)};
+        figures.clipped_dense = base_reader_u64(reader);
+        figures.clipped_sparse = base_reader_u64(reader);
+        trainer_update_set_figures(model->update, figures);
+    }
+    for (uint32_t t = 0; t < model->tensor_count && !reader->failed; t++) {
+        if (parse_optimiser(restore, t, written, reader, error)) {
+            return -1;
+        }
+    }
+    for (uint32_t s = 0; s < restore->table->slots && !reader->failed; s++) {
+        if (restore->slot[s].bytes != restore->table->slot[s].words * sizeof(float)) {
+            return base_error_set(error, BASE_EFORMAT, "%s: rows of slot %s cannot have %u bytes of state",
+                                  MODEL_WHAT, restore_slot_name(restore, s), restore->slot[s].bytes);
+        }
+    }
+    return 0;
+}
+
 // Where each slot's expiry and rows go on.
 static int restore_prepare(struct restore *restore, struct base_error *error)
 {
@@ -220,11 +292,13 @@ static int restore_section(struct restore *restore, struct base_error *error)
         return base_error_set(error, BASE_ENOTFOUND, "there is no cut of a model");
     }
     struct trainer_table *table = restore->table;
-    struct base_reader whole = {base_buffer_span(&restore->section), false}, reader;
+    struct base_reader whole = {base_buffer_span(&restore->section), false}, reader, version = whole;
     if (base_section_open(&whole, CUT_MAGIC, CUT_VERSION, &reader, MODEL_WHAT, error) ||
         base_section_close(&whole, MODEL_WHAT, error)) {
         return -1;
     }
+    base_reader_bytes(&version, strlen(CUT_MAGIC));
+    bool written = base_reader_u32(&version) > CUT_VERSION_STATELESS;
     restore->model->examples = base_reader_u64(&reader);
     table->now = (int64_t)base_reader_u64(&reader);
     table->refused = base_reader_u64(&reader);
@@ -233,7 +307,7 @@ static int restore_section(struct restore *restore, struct base_error *error)
                               (long long)table->now);
     }
     if (parse_slots(restore, &reader, error) || parse_tensors(restore, &reader, error) ||
-        parse_publication(restore, &reader, error)) {
+        parse_publication(restore, &reader, error) || parse_update(restore, written, &reader, error)) {
         return -1;
     }
     return base_section_close(&reader, MODEL_WHAT, error);
@@ -241,16 +315,41 @@ static int restore_section(struct restore *restore, struct base_error *error)
 
 // ---- dense tensors ----
 
+// The next tensor of which there is something to read: where to, and how many floats; NULL: no more.
+static float *restore_target(struct restore *restore, size_t *floats)
+{
+    struct trainer_model *model = restore->model;
+    uint32_t tensors = restore->kind == CUT_KEY_DENSE ? model->cut_tensor_count : model->tensor_count;
+    for (; restore->tensor < tensors; restore->tensor++) {
+        const struct trainer_tensor *tensor = &model->tensors[restore->tensor];
+        if (restore->kind == CUT_KEY_DENSE) {
+            *floats = (size_t)tensor->rows * tensor->columns;
+            return trainer_model_tensor(model, restore->tensor);
+        }
+        float *state = trainer_update_state(model->update, restore->tensor, floats);
+        if (state) {
+            return state;
+        }
+    }
+    return NULL;
+}
+
+static const char *restore_kind(const struct restore *restore)
+{
+    return restore->kind == CUT_KEY_DENSE ? "tensor" : "state of tensor";
+}
+
 static int restore_piece(void *context, struct base_span key, struct base_span value,
                          struct base_error *error)
 {
     struct restore *restore = context;
-    struct trainer_model *model = restore->model;
-    if (restore->tensor == model->cut_tensor_count) {
-        return base_error_set(error, BASE_EFORMAT, "the cut has dense weights of no tensor");
+    size_t floats;
+    float *target = restore_target(restore, &floats);
+    if (!target) {
+        return base_error_set(error, BASE_EFORMAT, "the cut has %s of no tensor",
+                              restore->kind == CUT_KEY_DENSE ? "dense weights" : "optimiser state");
     }
-    const struct trainer_tensor *tensor = &model->tensors[restore->tensor];
-    size_t at = restore->piece * CUT_PIECE, floats = (size_t)tensor->rows * tensor->columns;
+    size_t at = restore->piece * CUT_PIECE;
     size_t count = floats - at < CUT_PIECE ? floats - at : CUT_PIECE;
     uint8_t *bytes = base_alloc(CUT_KEY_MAX + CUT_VALUE_MAX);
     bool fits = key.size == CUT_KEY_DENSE_SIZE && cut_load_big(key.data + 1, 4) == restore->tensor &&
@@ -259,11 +358,12 @@ static int restore_piece(void *context, struct base_span key, struct base_span v
                 restore_checksum_fits(key, value, bytes);
     free(bytes);
     if (!fits) {
-        return base_error_set(error, BASE_EFORMAT, "piece %llu of the cut's tensor %s is %s",
-                              (unsigned long long)restore->piece, tensor->name,
+        return base_error_set(error, BASE_EFORMAT, "piece %llu of the cut's %s %s is %s",
+                              (unsigned long long)restore->piece, restore_kind(restore),
+                              restore->model->tensors[restore->tensor].name,
                               key.size == CUT_KEY_DENSE_SIZE ? "missing, misplaced or corrupt" : "misplaced");
     }
-    memcpy(trainer_model_tensor(model, restore->tensor) + at, value.data, count * sizeof(float));
+    memcpy(target + at, value.data, count * sizeof(float));
     restore->piece++;
     if (at + count == floats) {
         restore->tensor++;
@@ -272,19 +372,27 @@ static int restore_piece(void *context, struct base_span key, struct base_span v
     return 0;
 }
 
-static int restore_dense(struct restore *restore, struct base_error *error)
+static int restore_pieces(struct restore *restore, uint8_t kind, struct base_error *error)
 {
-    static const uint8_t prefix = CUT_KEY_DENSE;
     const struct trainer_cut_source *source = restore->source;
-    if (source->scan(source->context, base_span_make(&prefix, 1), restore_piece, restore, error)) {
+    restore->kind = kind;
+    restore->tensor = 0;
+    if (source->scan(source->context, base_span_make(&kind, 1), restore_piece, restore, error)) {
         return -1;
     }
-    if (restore->tensor != restore->model->cut_tensor_count) {
-        return base_error_set(error, BASE_EFORMAT, "the cut lacks piece %llu of tensor %s",
-                              (unsigned long long)restore->piece,
+    size_t floats;
+    if (restore_target(restore, &floats)) {
+        return base_error_set(error, BASE_EFORMAT, "the cut lacks piece %llu of %s %s",
+                              (unsigned long long)restore->piece, restore_kind(restore),
                               restore->model->tensors[restore->tensor].name);
     }
     return 0;
+}
+
+static int restore_dense(struct restore *restore, struct base_error *error)
+{
+    return restore_pieces(restore, CUT_KEY_DENSE, error) || restore_pieces(restore, CUT_KEY_STATE, error) ? -1
+                                                                                                          : 0;
 }
 
 // ---- rows ----

@@ -11,6 +11,7 @@
 // What the model's section says of a slot.
 struct restore_slot {
     uint64_t rows;
+    uint32_t bytes;   // of optimiser state a row
     uint32_t first;   // number of its first row in the arena
     int64_t expired;  // as saved
     bool expiry_fits; // the configured expiry is the saved one

@@ -12,7 +12,7 @@
 
 enum {
     RESTORE_AHEAD = 16, // a power of two
-    RESTORE_VALUE_MAX = TRAINER_DIMENSION_MAX * sizeof(float) + CUT_ROW_TAIL,
+    RESTORE_VALUE_MAX = CUT_ROW_FLOATS_MAX * sizeof(float) + CUT_ROW_TAIL,
 };
 
 struct restore_rows {
@@ -67,14 +67,14 @@ static int restore_row(void *context, struct base_span key, struct base_span val
 {
     struct restore_rows *rows = context;
     struct table_slot *slot = rows->slot;
-    size_t vector = slot->dimension * sizeof(float);
+    size_t floats = trainer_arena_row_size(slot->arena);
     uint8_t bytes[CUT_KEY_MAX + RESTORE_VALUE_MAX];
     if (key.size != CUT_KEY_ROW_SIZE) {
         return base_error_set(error, BASE_EFORMAT, "the cut has a row of slot %s whose key is of %zu bytes",
                               rows->name, key.size);
     }
     uint64_t number = cut_load_big(key.data + CUT_KEY_SLOT_SIZE, 8);
-    if (value.size != vector + CUT_ROW_TAIL) {
+    if (value.size != floats + CUT_ROW_TAIL) {
         return rows_error(rows, number, error, "is not of the size that its dimension asks for");
     }
     if (!restore_checksum_fits(key, value, bytes)) {
@@ -88,7 +88,7 @@ static int restore_row(void *context, struct base_span key, struct base_span val
     }
     uint32_t row = rows->saved->first + (uint32_t)rows->count;
     struct trainer_meta *meta = trainer_arena_meta(slot->arena, row);
-    struct base_reader tail = {base_span_make(value.data + vector, CUT_ROW_TAIL), false};
+    struct base_reader tail = {base_span_make(value.data + floats, CUT_ROW_TAIL), false};
     *meta = (struct trainer_meta){
         .key = number, .next = TRAINER_ROW_NONE, .slot = (uint8_t)(slot - rows->table->slot), .used = 1};
     meta->last_seen = (int64_t)base_reader_u64(&tail);
@@ -98,7 +98,7 @@ static int restore_row(void *context, struct base_span key, struct base_span val
         meta->stamp > rows->table->snapshots) {
         return rows_error(rows, number, error, "is of a later time than the cut");
     }
-    memcpy(trainer_arena_vector(slot->arena, row), value.data, vector);
+    memcpy(trainer_arena_vector(slot->arena, row), value.data, floats); // and state
     if (slot->expiry && !rows_chain(rows, row)) {
         return rows_error(rows, number, error, "had expired before the cut");
     }

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,14 @@
 #include "trainer/table_private.h"
 
 enum { TABLE_BLOCK = 64 };
+
+static int table_check_optimiser(const char *name, const struct trainer_optimiser_config *optimiser,
+                                 struct base_error *error)
+{
+    char what[128];
+    snprintf(what, sizeof what, "slot %.100s", name);
+    return trainer_optimiser_check(optimiser, true, what, error);
+}
 
 static int table_check(const struct trainer_table_config *config, struct base_error *error)
 {
@@ -40,6 +49,10 @@ static int table_check(const struct trainer_table_config *config, struct base_er
             return base_error_set(error, BASE_EINVAL, "slot %s: admission is 0; 1 admits at once",
                                   slot->name);
         }
+        if (config->training && config->optimiser &&
+            table_check_optimiser(slot->name, &config->optimiser[s], error)) {
+            return -1;
+        }
         if (slot->expiry_ms < 0 || slot->expiry_ms > INT64_C(1) << 53) {
             return base_error_set(error, BASE_EINVAL, "slot %s: expiry %lld ms is not in 0..2^53", slot->name,
                                   (long long)slot->expiry_ms);
@@ -53,14 +66,14 @@ static int table_check(const struct trainer_table_config *config, struct base_er
     return 0;
 }
 
-static struct trainer_arena *table_arena(struct trainer_table *table, uint32_t dimension)
+static struct trainer_arena *table_arena(struct trainer_table *table, uint32_t dimension, uint32_t words)
 {
     for (uint32_t i = 0; i < table->arenas; i++) {
-        if (table->arena[i].dimension == dimension) {
+        if (table->arena[i].dimension == dimension && table->arena[i].words == words) {
             return &table->arena[i];
         }
     }
-    trainer_arena_init(&table->arena[table->arenas], dimension);
+    trainer_arena_init(&table->arena[table->arenas], dimension, words);
     return &table->arena[table->arenas++];
 }
 
@@ -78,13 +91,26 @@ static void table_draw(uint64_t random_key, float *vector, uint32_t dimension)
     }
 }
 
+static void table_start_state(const struct table_slot *slot, const float *vector, float *state)
+{
+    if (slot->words) {
+        trainer_optimiser_start_row(&slot->optimiser, vector, slot->dimension, state);
+    }
+}
+
 static void table_slot_init(struct trainer_table *table, uint32_t s,
                             const struct trainer_table_config *config)
 {
     struct table_slot *slot = &table->slot[s];
     const struct trainer_table_slot_config *from = &config->slot[s];
-    slot->arena = table_arena(table, from->dimension);
+    if (config->training && config->optimiser) {
+        slot->optimiser = config->optimiser[s];
+        slot->words = trainer_optimiser_words(&slot->optimiser, from->dimension);
+    }
+    slot->arena = table_arena(table, from->dimension, slot->words);
     slot->dimension = from->dimension;
+    slot->oov_state = table->oov_state_size;
+    table->oov_state_size += slot->words;
     slot->oov = table->oov_size;
     table->oov_size += (from->dimension + 15u) / 16 * 16;
     trainer_rowindex_init(&slot->index);
@@ -123,10 +149,13 @@ struct trainer_table *trainer_table_new(const struct trainer_table_config *confi
         table_slot_init(table, s, config);
     }
     table->oov = base_alloc_aligned((table->oov_size + 16) * sizeof *table->oov);
+    table->oov_state = base_alloc_aligned((table->oov_state_size + 16) * sizeof *table->oov_state);
     for (uint32_t s = 0; s < config->slots; s++) {
         uint64_t salt = base_hash_slot_salt(config->slot[s].name);
         uint64_t random_key = base_random_key(config->seed, "out-of-vocabulary rows") ^ salt;
         table_draw(random_key, table->oov + table->slot[s].oov, table->slot[s].dimension);
+        table_start_state(&table->slot[s], table->oov + table->slot[s].oov,
+                          table->oov_state + table->slot[s].oov_state);
     }
     return table;
 }
@@ -151,11 +180,12 @@ void trainer_table_free(struct trainer_table *table)
         trainer_arena_free(&table->arena[i]);
     }
     free(table->oov);
+    free(table->oov_state);
     free(table->slot);
     free(table);
 }
 
-// A row for a key that has none; its vector is the caller's to fill.
+// A row for a key that has none; its vector and state are the caller's to fill.
 static uint32_t table_add(struct trainer_table *table, struct table_slot *slot, uint64_t key, uint64_t hash)
 {
     uint32_t row = trainer_arena_take(slot->arena);
@@ -201,6 +231,7 @@ static trainer_row table_admit(struct trainer_table *table, struct table_slot *s
     } else {
         table_draw(table->row_key ^ key, vector, slot->dimension);
     }
+    table_start_state(slot, vector, vector + slot->dimension);
     if (slot->expiry) {
         if (slot->expired == INT64_MIN) {
             slot->expired = table_slot_bucket(slot, table->now) - 1;
@@ -291,13 +322,29 @@ float *trainer_table_vector(struct trainer_table *table, uint16_t slot, trainer_
     return (float *)trainer_table_vector_const(table, slot, row);
 }
 
+float *trainer_table_state(struct trainer_table *table, uint16_t slot, trainer_row row)
+{
+    assert(slot < table->slots);
+    if (table->slot[slot].words == 0) {
+        return NULL;
+    }
+    return row & TRAINER_ROW_OOV ? table->oov_state + table->slot[slot].oov_state
+                                 : trainer_table_vector(table, slot, row) + table->slot[slot].dimension;
+}
+
+uint32_t trainer_table_words(const struct trainer_table *table, uint16_t slot)
+{
+    assert(slot < table->slots);
+    return table->slot[slot].words;
+}
+
 void trainer_table_prefetch(const struct trainer_table *table, uint16_t slot, trainer_row row)
 {
     const char *vector = (const char *)trainer_table_vector_const(table, slot, row);
     if (!(row & TRAINER_ROW_OOV)) {
         __builtin_prefetch(trainer_arena_meta(table->slot[slot].arena, row), 1);
     }
-    for (size_t line = 0; line < table->slot[slot].dimension * sizeof(float); line += 64) {
+    for (size_t line = 0; line < trainer_arena_row_size(table->slot[slot].arena); line += 64) {
         __builtin_prefetch(vector + line, 1);
     }
 }
@@ -407,7 +454,7 @@ uint64_t trainer_table_slot_rows(const struct trainer_table *table, uint16_t slo
 
 uint64_t trainer_table_bytes(const struct trainer_table *table)
 {
-    uint64_t bytes = sizeof *table + table->oov_size * sizeof *table->oov;
+    uint64_t bytes = sizeof *table + (table->oov_size + table->oov_state_size) * sizeof *table->oov;
     for (uint32_t i = 0; i < table->arenas; i++) {
         bytes += trainer_arena_bytes(&table->arena[i]);
     }

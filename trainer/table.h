@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "trainer/optimiser.h"
 
 enum {
     TRAINER_SLOTS_MAX = 256,
@@ -46,6 +47,7 @@ struct trainer_table_config {
     uint64_t seed;
     uint64_t rows_max; // bound on rows of all slots; beyond it keys use the out-of-vocabulary row, counted
     bool training;     // false: a reader's: no admission, keys without a row use the OOV row
+    const struct trainer_optimiser_config *optimiser; // [slots], copied; NULL: plain SGD. A reader has none
 };
 
 struct trainer_table;
@@ -72,7 +74,12 @@ void trainer_table_find(const struct trainer_table *table, const uint64_t *keys,
 // which is how a cut knows of it (cut.h).
 float *trainer_table_vector(struct trainer_table *table, uint16_t slot, trainer_row row);
 const float *trainer_table_vector_const(const struct trainer_table *table, uint16_t slot, trainer_row row);
-// Brings a row that will be written into the cache: its vector and what touching it needs.
+// The optimiser's state of the row, beside its vector: [trainer_optimiser_words], NULL if that is 0. New
+// rows' is that of trainer_optimiser_start_row. As vector, who writes it has resolved the row.
+float *trainer_table_state(struct trainer_table *table, uint16_t slot, trainer_row row);
+// Floats of state of a row of the slot.
+uint32_t trainer_table_words(const struct trainer_table *table, uint16_t slot);
+// Brings a row that will be written into the cache: its vector, its state and what touching it needs.
 void trainer_table_prefetch(const struct trainer_table *table, uint16_t slot, trainer_row row);
 
 // Marks a row as changed (for publication); the optimiser calls it once for each row it moves. Any row;

@@ -11,7 +11,7 @@ enum {
     // Expiry: a slot's deadlines fall into 256 buckets an expiry, kept in a ring of twice as many chains.
     TABLE_EXPIRY_BUCKETS = 256,
     TABLE_EXPIRY_RING = 512,
-    TABLE_ARENAS_MAX = TRAINER_DIMENSION_MAX / 4,
+    TABLE_ARENAS_MAX = TRAINER_SLOTS_MAX, // one for each dimension and size of state
 };
 _Static_assert(TRAINER_SLOTS_MAX <= UINT8_MAX + 1, "trainer_meta.slot holds a slot's number");
 _Static_assert(sizeof(struct trainer_meta) == 32, "two of them a cache line");
@@ -27,12 +27,15 @@ struct table_slot {
     struct trainer_rowindex index;
     struct trainer_candidates candidates; // only where admission > 1
     uint32_t dimension;
+    struct trainer_optimiser_config optimiser;
+    uint32_t words; // of its state a row; 0 of a reader's
     uint32_t admission;
     int64_t expiry;
     int64_t granule;           // ms of an expiry bucket
     int64_t expired;           // the last bucket that was emptied
     uint32_t *ring;            // [TABLE_EXPIRY_RING] heads of chains of rows by bucket; only where expiry > 0
     size_t oov;                // offset of its row in the OOV slab
+    size_t oov_state;          // and of that one's state
     struct table_list changed; // rows; may name rows that were freed and used again since
     struct table_list tombstones;                // keys; may name keys that have a row again, and one twice
     struct table_list flying, flying_tombstones; // keys of the snapshot in flight
@@ -51,8 +54,8 @@ struct trainer_table {
     struct table_slot *slot; // [slots]
     uint32_t arenas;
     struct trainer_arena arena[TABLE_ARENAS_MAX];
-    float *oov;
-    size_t oov_size;
+    float *oov, *oov_state;
+    size_t oov_size, oov_state_size;
     uint64_t row_key; // of the random numbers of new rows
     uint64_t rows, rows_max;
     uint64_t refused;

@@ -39,8 +39,8 @@ static void model_publish(const char *socket)
                     .batch = 8},
         .loss = {.tasks = 2, .stages = 2, .task_weight = {1, 1}, .keep_negatives = 1},
         .task_names = {"click", "purchase"},
-        .rate_dense = 0.1,
-        .rate_sparse = 1,
+        .update.dense.rate = 0.1,
+        .update.sparse.rate = 1,
         .rows_max = 1000,
         .workers = 1,
     };

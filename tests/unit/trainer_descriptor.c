@@ -142,7 +142,7 @@ Test(trainer_descriptor, training_settings_leave_no_trace)
     struct trainer_model_config *config = rich_config();
     config->features.slot[0].row.admission = 5;
     config->features.slot[0].row.expiry_ms = 77;
-    config->rate_dense = 3;
+    config->update.dense.rate = 3;
     config->seed = 99;
     config->workers = 2;
     config->loss.task_weight[0] = 9;

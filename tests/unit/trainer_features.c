@@ -85,7 +85,7 @@ static struct fixture *fixture_new(uint32_t workers)
     for (uint32_t s = 0; s < SLOTS; s++) {
         slots[s] = feature_slots[s].row;
     }
-    struct trainer_table_config config = {SLOTS, slots, 3, 1000, true};
+    struct trainer_table_config config = {SLOTS, slots, 3, 1000, true, NULL};
     fixture->table = trainer_table_new(&config, &error);
     fixture->gather = trainer_gather_new(&features, BATCH);
     fixture->workers = trainer_workers_new(workers, &error);
@@ -102,6 +102,17 @@ static void fixture_free(struct fixture *fixture)
     trainer_table_free(fixture->table);
     trainer_workers_free(fixture->workers);
     free(fixture);
+}
+
+// Plain SGD.
+static void fixture_scatter(struct fixture *fixture, const float *dx, double rate)
+{
+    const struct trainer_optimiser_config sgd = {.rate = rate};
+    struct trainer_optimiser_step steps[SLOTS];
+    for (uint32_t s = 0; s < SLOTS; s++) {
+        steps[s] = (struct trainer_optimiser_step){.config = &sgd, .rate = rate, .divisor = 1, .batch = 1};
+    }
+    trainer_gather_scatter(fixture->gather, fixture->table, dx, steps, fixture->workers);
 }
 
 // The keys of a slot of an impression, by the words of features.h.
@@ -269,7 +280,7 @@ Test(trainer_features, update_agrees_with_its_twin)
         for (uint32_t i = 0; i < BATCH * WIDTH; i++) {
             dx[i] = (float)base_random_normal(key, i);
         }
-        trainer_gather_scatter(fixture->gather, fixture->table, dx, 0.125f, fixture->workers);
+        fixture_scatter(fixture, dx, 0.125);
         compare_update(fixture, before, dx, 0.125);
         free(dx);
         fixture_free(fixture);
@@ -302,7 +313,7 @@ Test(trainer_features, update_is_the_gradient_by_finite_differences)
     for (uint32_t i = 0; i < BATCH * WIDTH; i++) {
         dx[i] = (float)cos((double)x[i]);
     }
-    trainer_gather_scatter(moved->gather, moved->table, dx, 1, moved->workers);
+    fixture_scatter(moved, dx, 1);
     for (uint16_t s = 0; s < SLOTS; s++) {
         uint64_t keys[8];
         cr_assert_geq(twin_keys(&fixture->impressions[3], s, keys), 1);
@@ -347,7 +358,7 @@ Test(trainer_features, occurrences_before_admission_train_the_oov_row)
     cr_assert_eq(trainer_gather_read(fixture->gather, fixture->columns, 2, &error), 0);
     trainer_gather_resolve(fixture->gather, fixture->table, 0);
     trainer_gather_pool(fixture->gather, fixture->table, fixture->workers);
-    trainer_gather_scatter(fixture->gather, fixture->table, dx, 1, fixture->workers);
+    fixture_scatter(fixture, dx, 1);
     trainer_row row = twin_row(fixture->table, 2, 77);
     cr_assert_not(row & TRAINER_ROW_OOV);
     cr_assert_eq(oov[0], start - 1);
@@ -373,7 +384,7 @@ Test(trainer_features, minibatches_without_keys_or_samples)
     for (uint32_t i = 0; i < BATCH * WIDTH; i++) {
         cr_assert_eq(x[i], 0.0f);
     }
-    trainer_gather_scatter(fixture->gather, fixture->table, x, 1, fixture->workers);
+    fixture_scatter(fixture, x, 1);
     cr_assert_eq(trainer_table_rows(fixture->table), 0);
     cr_assert_eq(trainer_gather_read(fixture->gather, fixture->columns, 0, &error), 0);
     fixture_pool(fixture);

@@ -277,8 +277,8 @@ static void twin_check_step(bool full)
     }
     for (uint32_t t = 0; t < twin->tensor_count; t++) {
         const float *values = trainer_model_tensor(model, t);
-        double rate =
-            strncmp(twin->tensors[t].name, "oov.", 4) == 0 ? config->rate_sparse : config->rate_dense;
+        double rate = strncmp(twin->tensors[t].name, "oov.", 4) == 0 ? config->update.sparse.rate
+                                                                     : config->update.dense.rate;
         for (uint32_t i = 0; i < twin->tensors[t].rows * twin->tensors[t].columns; i++) {
             twin_compare(twin, &twin->dense[twin->tensors[t].offset + i], values[i], rate,
                          twin->tensors[t].name);
@@ -290,7 +290,7 @@ static void twin_check_step(bool full)
         trainer_table_find(trainer_model_table(model), &row->key, &row->slot, 1, &number);
         const float *vector = trainer_table_vector(trainer_model_table(model), row->slot, number);
         for (uint32_t d = 0; d < (row->slot == 0 ? 4 : 8); d++) {
-            twin_compare(twin, &row->vector[d], vector[d], config->rate_sparse, "row");
+            twin_compare(twin, &row->vector[d], vector[d], config->update.sparse.rate, "row");
         }
     }
     base_minibatch_free(minibatch);
@@ -440,8 +440,8 @@ Test(trainer_model, learns_a_stream)
 {
     struct base_error error;
     struct trainer_model_config *config = model_config_make(1);
-    config->rate_dense = 0.2;
-    config->rate_sparse = 2;
+    config->update.dense.rate = 0.2;
+    config->update.sparse.rate = 2;
     struct trainer_model *model = model_make(config, true);
     const struct trainer_evaluator_config evaluation = {MODEL_TASKS, 2, {0, 0, 0}, 1, 12000};
     struct trainer_evaluator *evaluator = trainer_evaluator_new(&evaluation, &error);
@@ -548,9 +548,9 @@ Test(trainer_model, refuses_settings_that_cannot_be)
     REFUSED(loss.parent[2] = 2, "parent");
     REFUSED(loss.task_weight[1] = -1, "purchase");
     REFUSED(loss.keep_negatives = 0, "keep_negatives");
-    REFUSED(rate_dense = NAN, "dense rate");
-    REFUSED(rate_dense = 1025, "dense rate");
-    REFUSED(rate_sparse = -1, "sparse rate");
+    REFUSED(update.dense.rate = NAN, "dense rate");
+    REFUSED(update.dense.rate = 1025, "dense rate");
+    REFUSED(update.sparse.rate = -1, "sparse rate");
     REFUSED(task_names[1] = NULL, "task 1");
     REFUSED(rows_max = 0, "rows_max");
     REFUSED(workers = 0, "workers");

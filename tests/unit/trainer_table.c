@@ -17,7 +17,7 @@ static const struct trainer_table_slot_config slots_mixed[SLOTS] = {
 static struct trainer_table *table_make(const struct trainer_table_slot_config *slots, uint32_t count,
                                         uint64_t rows_max, bool training)
 {
-    struct trainer_table_config config = {count, slots, 7, rows_max, training};
+    struct trainer_table_config config = {count, slots, 7, rows_max, training, NULL};
     struct base_error error;
     struct trainer_table *table = trainer_table_new(&config, &error);
     cr_assert_not_null(table, "%s", error.text);
@@ -601,13 +601,13 @@ Test(trainer_table, refuses_settings_that_cannot_be)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct trainer_table_slot_config slots[2] = {cases[i].slot, {"twice", 4, 1, 0}};
-        struct trainer_table_config config = {2, slots, 0, cases[i].rows_max, true};
+        struct trainer_table_config config = {2, slots, 0, cases[i].rows_max, true, NULL};
         struct base_error error = {0};
         cr_assert_null(trainer_table_new(&config, &error));
         cr_assert_eq(error.code, BASE_EINVAL);
         cr_assert_not_null(strstr(error.text, cases[i].said), "%s", error.text);
     }
-    struct trainer_table_config config = {TRAINER_SLOTS_MAX + 1, NULL, 0, 10, true};
+    struct trainer_table_config config = {TRAINER_SLOTS_MAX + 1, NULL, 0, 10, true, NULL};
     struct base_error error = {0};
     cr_assert_null(trainer_table_new(&config, &error));
     trainer_table_free(NULL);
