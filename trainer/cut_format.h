@@ -6,7 +6,7 @@
 //   'a' slot(u16) bucket(u32)      1..8 keys that are counted towards admission, ascending by key: each key
 //                                  (u64), last seen (i64), count (u64); then checksum (u32)
 //   'd' tensor(u32) piece(u32)     CUT_PIECE floats of a tensor, or what is left of it; checksum (u32)
-//   's' tensor(u32) piece(u32)     as 'd', of the tensor's optimiser state; of tensors that have some
+//   'o' tensor(u32) piece(u32)     as 'd', of the tensor's optimiser state; of tensors that have some
 //   'm'                            a section "FRSHMODL" (base/section.h):
 //        u64 examples, i64 largest event time seen, u64 refused keys
 //        u32 slots; a slot: name (span), u32 dimension, u32 bytes of optimiser state a row, i64 expiry,
@@ -37,7 +37,7 @@ enum {
     CUT_KEY_ROW = 'r',
     CUT_KEY_CANDIDATES = 'a',
     CUT_KEY_DENSE = 'd',
-    CUT_KEY_STATE = 's',
+    CUT_KEY_STATE = 'o', // 's' is the daemon's (daemon/cuts.c)
     CUT_KEY_MODEL = 'm',
     CUT_KEY_ROW_SIZE = 1 + 2 + 8,
     CUT_KEY_SLOT_SIZE = 1 + 2, // what a slot's keys begin with
