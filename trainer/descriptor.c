@@ -9,7 +9,7 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "trainer/descriptor_private.h"
-#include "trainer/ple.h"
+#include "trainer/body.h"
 
 static void canonical_text(struct base_buffer *out, const char *text)
 {
@@ -238,7 +238,7 @@ json_t *descriptor_tensors(const struct trainer_model_config *config, struct bas
         shape.outputs[k] = (uint8_t)trainer_loss_outputs(&config->loss, k);
     }
     shape.batch = 1;
-    struct trainer_graph *graph = trainer_ple_new(&shape, error);
+    struct trainer_graph *graph = trainer_body_new(&shape, error);
     if (!graph) {
         return NULL;
     }

@@ -24,8 +24,10 @@ static uint32_t graph_round(uint32_t width)
 
 // Appends the tensor "<name>.<part>" and returns its offset.
 static size_t graph_add_tensor(struct trainer_graph *graph, const char *name, const char *part, uint32_t rows,
-                               uint32_t columns)
+                               uint32_t columns, enum trainer_initial initial)
 {
+    graph->initial = graph_grow(graph->initial, graph->tensors, sizeof *graph->initial);
+    graph->initial[graph->tensors] = initial;
     graph->tensor = graph_grow(graph->tensor, graph->tensors, sizeof *graph->tensor);
     struct trainer_tensor *tensor = &graph->tensor[graph->tensors++];
     memset(tensor, 0, sizeof *tensor);
@@ -50,12 +52,19 @@ uint32_t trainer_graph_add_layer(struct trainer_graph *graph, uint32_t input, ui
                                  const char *name)
 {
     struct trainer_graph_layer layer = {.input = input, .shape = {graph->vector[input].width, width}};
-    layer.weight = graph_add_tensor(graph, name, "weight", layer.shape.inputs, width);
-    layer.bias = graph_add_tensor(graph, name, "bias", 1, width);
+    layer.weight = graph_add_tensor(graph, name, "weight", layer.shape.inputs, width, TRAINER_INITIAL_RELU);
+    layer.bias = graph_add_tensor(graph, name, "bias", 1, width, TRAINER_INITIAL_ZERO);
     layer.output = trainer_graph_add_vector(graph, width, true);
     graph->layer = graph_grow(graph->layer, graph->layers, sizeof *graph->layer);
     graph->layer[graph->layers++] = layer;
     return layer.output;
+}
+
+void trainer_graph_add_tie(struct trainer_graph *graph, uint32_t count, float pull)
+{
+    assert(count >= 1 && count <= graph->layers);
+    graph->tie = graph_grow(graph->tie, graph->ties, sizeof *graph->tie);
+    graph->tie[graph->ties++] = (struct trainer_graph_tie){graph->layers - count, count, pull};
 }
 
 uint32_t trainer_graph_add_gating(struct trainer_graph *graph, uint32_t input)
@@ -71,11 +80,12 @@ uint32_t trainer_graph_add_gate(struct trainer_graph *graph, const uint32_t *exp
 {
     assert(graph->gatings > 0 && count > 0 && count <= TRAINER_GATE_EXPERTS_MAX);
     struct trainer_graph_gating *gating = &graph->gating[graph->gatings - 1];
-    struct trainer_graph_gate gate = {.count = count, .first = graph->experts};
+    struct trainer_graph_gate gate = {.gating = graph->gatings - 1, .count = count, .first = graph->experts};
     if (gating->gates > 0) { // after the gates before
         gate.column = graph->gate[graph->gates - 1].column + graph->gate[graph->gates - 1].count;
     }
-    gate.weight = graph_add_tensor(graph, name, "weight", gating->shape.inputs, count);
+    gate.weight =
+        graph_add_tensor(graph, name, "weight", gating->shape.inputs, count, TRAINER_INITIAL_LINEAR);
     gate.output = trainer_graph_add_vector(graph, width, false);
     for (uint32_t i = 0; i < count; i++) {
         graph->expert = graph_grow(graph->expert, graph->experts, sizeof *graph->expert);
@@ -94,8 +104,9 @@ void trainer_graph_add_tower(struct trainer_graph *graph, uint32_t input, const 
     for (uint32_t k = 0; k < graph->towers; k++) {
         tower.add |= graph->tower[k].input == input;
     }
-    tower.weight = graph_add_tensor(graph, name, "weight", graph->vector[input].width, 1);
-    tower.bias = graph_add_tensor(graph, name, "bias", 1, 1);
+    tower.weight =
+        graph_add_tensor(graph, name, "weight", graph->vector[input].width, 1, TRAINER_INITIAL_LINEAR);
+    tower.bias = graph_add_tensor(graph, name, "bias", 1, 1, TRAINER_INITIAL_ZERO);
     graph->tower = graph_grow(graph->tower, graph->towers, sizeof *graph->tower);
     graph->tower[graph->towers++] = tower;
 }
@@ -109,31 +120,87 @@ static struct trainer_graph_stage *graph_add_stage(struct trainer_graph *graph, 
     return stage;
 }
 
+static const struct trainer_graph_stage *graph_last_stage(const struct trainer_graph *graph,
+                                                          enum trainer_stage_kind kind)
+{
+    for (uint32_t s = graph->stages; s-- > 0;) {
+        if (graph->stage[s].kind == kind) {
+            return &graph->stage[s];
+        }
+    }
+    return NULL;
+}
+
 void trainer_graph_end_dense(struct trainer_graph *graph)
 {
     struct trainer_range layers = {0, graph->layers}, gatings = {0, graph->gatings};
-    for (uint32_t s = 0; s < graph->stages; s++) {
-        if (graph->stage[s].kind == TRAINER_STAGE_DENSE) {
-            layers.begin = graph->stage[s].layers.end;
-            gatings.begin = graph->stage[s].gatings.end;
-        }
+    const struct trainer_graph_stage *last = graph_last_stage(graph, TRAINER_STAGE_DENSE);
+    if (last) {
+        layers.begin = last->layers.end;
+        gatings.begin = last->gatings.end;
     }
     struct trainer_graph_stage *stage = graph_add_stage(graph, TRAINER_STAGE_DENSE);
     stage->layers = layers;
     stage->gatings = gatings;
 }
 
-void trainer_graph_end_mixture(struct trainer_graph *graph, struct trainer_range gatings,
+void trainer_graph_end_mixture(struct trainer_graph *graph, struct trainer_range gates,
                                struct trainer_range experts)
 {
     struct trainer_graph_stage *stage = graph_add_stage(graph, TRAINER_STAGE_MIXTURE);
-    stage->gatings = gatings;
+    stage->gates = gates;
     stage->vectors = experts;
+}
+
+uint32_t trainer_graph_add_stitch(struct trainer_graph *graph, uint32_t inputs, uint32_t count,
+                                  const char *name)
+{
+    assert(count >= 2 && count <= BASE_TASKS_MAX);
+    struct trainer_graph_stitch stitch = {.inputs = inputs, .outputs = graph->vectors, .count = count};
+    stitch.weight = graph_add_tensor(graph, name, "weight", count, count, TRAINER_INITIAL_STITCH);
+    for (uint32_t i = 0; i < count; i++) {
+        assert(graph->vector[inputs + i].width == graph->vector[inputs].width);
+        trainer_graph_add_vector(graph, graph->vector[inputs].width, false);
+    }
+    struct trainer_graph_stage *stage = graph_add_stage(graph, TRAINER_STAGE_STITCH);
+    stage->stitches = (struct trainer_range){graph->stitches, graph->stitches + 1};
+    graph->stitch = graph_grow(graph->stitch, graph->stitches, sizeof *graph->stitch);
+    graph->stitch[graph->stitches++] = stitch;
+    return stitch.outputs;
+}
+
+uint32_t trainer_graph_add_concat(struct trainer_graph *graph, uint32_t left, uint32_t right)
+{
+    struct trainer_graph_concat concat = {.left = left, .right = right};
+    for (uint32_t c = 0; c < graph->concats; c++) {
+        concat.add_left |= graph->concat[c].left == left || graph->concat[c].right == left;
+        concat.add_right |= graph->concat[c].left == right || graph->concat[c].right == right;
+    }
+    assert(left != right);
+    concat.output =
+        trainer_graph_add_vector(graph, graph->vector[left].width + graph->vector[right].width, false);
+    graph->concat = graph_grow(graph->concat, graph->concats, sizeof *graph->concat);
+    graph->concat[graph->concats++] = concat;
+    return concat.output;
+}
+
+void trainer_graph_end_concat(struct trainer_graph *graph)
+{
+    const struct trainer_graph_stage *last = graph_last_stage(graph, TRAINER_STAGE_CONCAT);
+    struct trainer_range concats = {last ? last->concats.end : 0, graph->concats};
+    graph_add_stage(graph, TRAINER_STAGE_CONCAT)->concats = concats;
 }
 
 void trainer_graph_end_output(struct trainer_graph *graph)
 {
     graph_add_stage(graph, TRAINER_STAGE_OUTPUT);
+}
+
+static void graph_add_tile(struct trainer_graph_tiles *tiles, enum trainer_tile_kind kind, uint32_t index,
+                           struct trainer_block block)
+{
+    tiles->at = graph_grow(tiles->at, tiles->count, sizeof *tiles->at);
+    tiles->at[tiles->count++] = (struct trainer_graph_tile){kind, index, block};
 }
 
 // Cuts `width` columns into tiles of at most TRAINER_TILE_COLUMNS.
@@ -142,8 +209,7 @@ static void graph_cut(struct trainer_graph_tiles *tiles, enum trainer_tile_kind 
 {
     for (uint32_t column = 0; column < width; column += TRAINER_TILE_COLUMNS) {
         uint32_t columns = width - column < TRAINER_TILE_COLUMNS ? width - column : TRAINER_TILE_COLUMNS;
-        tiles->at = graph_grow(tiles->at, tiles->count, sizeof *tiles->at);
-        tiles->at[tiles->count++] = (struct trainer_graph_tile){kind, index, {column, columns}};
+        graph_add_tile(tiles, kind, index, (struct trainer_block){column, columns});
     }
 }
 
@@ -151,8 +217,7 @@ static void graph_cut(struct trainer_graph_tiles *tiles, enum trainer_tile_kind 
 static void graph_whole(struct trainer_graph_tiles *tiles, enum trainer_tile_kind kind, uint32_t index,
                         uint32_t width)
 {
-    tiles->at = graph_grow(tiles->at, tiles->count, sizeof *tiles->at);
-    tiles->at[tiles->count++] = (struct trainer_graph_tile){kind, index, {0, width}};
+    graph_add_tile(tiles, kind, index, (struct trainer_block){0, width});
 }
 
 // Tiles of `stage`'s backward pass: every vector it reads, once.
@@ -174,6 +239,16 @@ static void graph_cut_inputs(struct trainer_graph *graph, struct trainer_graph_s
     stage->backward.end = graph->backward.count;
 }
 
+static const struct trainer_graph_tie *graph_tie_of(const struct trainer_graph *graph, uint32_t layer)
+{
+    for (uint32_t t = 0; t < graph->ties; t++) {
+        if (layer - graph->tie[t].first < graph->tie[t].count) {
+            return &graph->tie[t];
+        }
+    }
+    return NULL;
+}
+
 void trainer_graph_finish(struct trainer_graph *graph)
 {
     for (uint32_t s = 0; s < graph->stages; s++) {
@@ -192,10 +267,21 @@ void trainer_graph_finish(struct trainer_graph *graph)
         graph_cut_inputs(graph, stage);
     }
     for (uint32_t l = 0; l < graph->layers; l++) {
-        graph_cut(&graph->update, TRAINER_TILE_LAYER, l, graph->layer[l].shape.outputs);
+        const struct trainer_graph_tie *tie = graph_tie_of(graph, l);
+        if (!tie) {
+            graph_cut(&graph->update, TRAINER_TILE_LAYER, l, graph->layer[l].shape.outputs);
+        } else if (tie->first == l) { // one owner of all its layers: each looks at the others' old weights
+            graph_cut(&graph->update, TRAINER_TILE_TIE, (uint32_t)(tie - graph->tie),
+                      graph->layer[l].shape.outputs);
+        }
     }
     for (uint32_t g = 0; g < graph->gatings; g++) {
         graph_whole(&graph->update, TRAINER_TILE_GATING, g, graph->gating[g].shape.outputs);
+    }
+    for (uint32_t s = 0; s < graph->stitches; s++) {
+        for (uint32_t i = 0; i < graph->stitch[s].count; i++) {
+            graph_add_tile(&graph->update, TRAINER_TILE_STITCH, s, (struct trainer_block){i, 1});
+        }
     }
     for (uint32_t k = 0; k < graph->towers; k++) {
         graph_whole(&graph->update, TRAINER_TILE_TOWER, k, 1);
@@ -209,12 +295,16 @@ void trainer_graph_free(struct trainer_graph *graph)
     }
     free(graph->vector);
     free(graph->layer);
+    free(graph->tie);
     free(graph->gate);
     free(graph->gating);
+    free(graph->stitch);
+    free(graph->concat);
     free(graph->tower);
     free(graph->stage);
     free(graph->expert);
     free(graph->tensor);
+    free(graph->initial);
     free(graph->forward.at);
     free(graph->backward.at);
     free(graph->update.at);

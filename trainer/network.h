@@ -16,7 +16,7 @@
 #include "trainer/workers.h"
 
 enum {
-    TRAINER_LEVELS_MAX = 8,   // extraction levels of PLE
+    TRAINER_LEVELS_MAX = 8,   // levels of a body
     TRAINER_LAYERS_MAX = 8,   // layers of an expert or a tower
     TRAINER_EXPERTS_MAX = 32, // experts a group (a task's own, or the shared ones)
     TRAINER_WIDTH_MAX = 8192,
@@ -30,20 +30,29 @@ struct trainer_level_config {
     uint32_t widths[TRAINER_LAYERS_MAX]; // of every expert's layers; ReLU after each, the last included
     uint32_t layers;
     uint32_t per_task; // experts of each task's own; may be 0
-    uint32_t shared;   // shared experts; 0 only with one level and own experts
+    uint32_t shared;   // shared experts
 };
 
 // What lies between x and the towers: docs/models.md, section 1.
 enum trainer_body {
     TRAINER_BODY_PLE,
+    TRAINER_BODY_CGC,
+    TRAINER_BODY_ML_MMOE,
+    TRAINER_BODY_MMOE,
+    TRAINER_BODY_MOE,
+    TRAINER_BODY_CUSTOMIZED,
+    TRAINER_BODY_CROSS_STITCH,
+    TRAINER_BODY_SOFT_L2,
+    TRAINER_BODY_SHARED_BOTTOM,
+    TRAINER_BODIES
 };
 
-// Tensors' names and order: trainer/ple.h. One level is CGC; one level without own experts, MMoE.
+// What each body reads of it, and tensors' names and order: trainer/body.h.
 struct trainer_network_config {
     enum trainer_body body;
     uint32_t inputs; // width of x
     uint32_t tasks;  // of the body: gates, towers
-    uint32_t levels; // PLE; 1 is CGC
+    uint32_t levels;
     struct trainer_level_config level[TRAINER_LEVELS_MAX];
     uint32_t tower_widths[TRAINER_LAYERS_MAX]; // hidden layers of each tower, ReLU; then one linear output
     uint32_t tower_layers;
@@ -66,9 +75,9 @@ uint32_t trainer_network_logits(const struct trainer_network_config *config);
 struct trainer_network;
 
 // Weights start from base_random (a key of their own for every tensor): He-normal for layers with ReLU,
-// normal with variance 1/inputs for gates and outputs, zero biases. With `training` false no buffers for the
-// backward pass are made. `workers` is borrowed and must outlive the network. Errors: BASE_EINVAL names the
-// setting.
+// normal with variance 1/inputs for gates and outputs, zero biases; a stitch's at 0.9 and 0.1/(tasks - 1).
+// With `training` false no buffers for the backward pass are made. `workers` is borrowed and must outlive the
+// network. Errors: BASE_EINVAL names the setting.
 struct trainer_network *trainer_network_new(const struct trainer_network_config *config, bool training,
                                             struct trainer_workers *workers, struct base_error *error);
 void trainer_network_free(struct trainer_network *network);
@@ -99,10 +108,13 @@ void trainer_network_backward(struct trainer_network *network, const float *x, c
 // 2^86.
 bool trainer_network_finite(const struct trainer_network *network, const float *dx, uint32_t n);
 
+// The loss of a sample includes soft_l2's penalty: its gradient counts n times, so that it too scales with
+// how full a minibatch is.
+//
 // After backward: slab -= rate * gradient. Folded into the GEMMs; no gradient is stored. |rate| <= 1024
 // (asserted).
 void trainer_network_apply(struct trainer_network *network, const float *x, uint32_t n, float rate);
-// After backward: gradient [size] = the summed loss' gradient by the slab. For tests and later optimisers.
+// After backward: gradient [size] = the summed loss' gradient by the slab.
 void trainer_network_gradient(struct trainer_network *network, const float *x, uint32_t n, float *gradient);
 
 // Floating-point operations of the GEMMs of one example: forward, and forward + backward + weight gradients.

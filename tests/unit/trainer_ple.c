@@ -1,5 +1,5 @@
 // The plan of a PLE: who reads what, who weighs whom, and the names and order of its tensors.
-#include "trainer/ple.h"
+#include "trainer/body.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -63,7 +63,7 @@ Test(trainer_ple, tensors_have_the_documented_names_and_order)
         {"task1.tower.output.weight", 16, 1},
         {"task1.tower.output.bias", 1, 1},
     };
-    struct trainer_graph *graph = trainer_ple_new(&config, &error);
+    struct trainer_graph *graph = trainer_body_new(&config, &error);
     cr_assert_not_null(graph);
     cr_assert_eq(graph->tensors, sizeof expected / sizeof *expected);
     size_t offset = 0;
@@ -90,7 +90,7 @@ static void expect_gate(const struct trainer_graph *graph, uint32_t g, uint32_t 
 // alone.
 Test(trainer_ple, gates_weigh_the_right_experts)
 {
-    struct trainer_graph *graph = trainer_ple_new(&config, &error);
+    struct trainer_graph *graph = trainer_body_new(&config, &error);
     cr_assert_eq(graph->gates, 5u); // the last level has no shared gate
     expect_gate(graph, 0, 3, (const uint32_t[]){0, 1, 4});
     expect_gate(graph, 1, 3, (const uint32_t[]){2, 3, 4});
@@ -102,7 +102,7 @@ Test(trainer_ple, gates_weigh_the_right_experts)
 
 Test(trainer_ple, level_zero_reads_x_and_the_next_its_own_mixtures)
 {
-    struct trainer_graph *graph = trainer_ple_new(&config, &error);
+    struct trainer_graph *graph = trainer_body_new(&config, &error);
     for (uint32_t l = 0; l < 5; l++) {
         cr_expect_eq(graph->layer[l].input, 0u);
     }
@@ -129,7 +129,7 @@ Test(trainer_ple, tiles_cover_every_column_once)
     struct trainer_network_config wide = config;
     wide.level[0].widths[0] = 400;
     wide.inputs = 272;
-    struct trainer_graph *graph = trainer_ple_new(&wide, &error);
+    struct trainer_graph *graph = trainer_body_new(&wide, &error);
     const struct trainer_graph_tiles *lists[] = {&graph->forward, &graph->update, &graph->backward};
     for (uint32_t i = 0; i < 3; i++) {
         for (uint32_t kind = TRAINER_TILE_LAYER; kind <= TRAINER_TILE_VECTOR; kind++) {

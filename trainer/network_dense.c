@@ -1,0 +1,155 @@
+// Layers and gates of a network, forward, backward and update. See network.h.
+//
+// A tile is a block of columns of one layer, or a gating: the whole minibatch, one chain of BLAS calls, then
+// bias and ReLU while the block is in the cache.
+#include <string.h>
+
+#include "trainer/layer.h"
+#include "trainer/network_private.h"
+#include "trainer/sharing.h"
+
+// Copies a gating's weights from their tensors in `from` into `packed`, side by side.
+static void dense_pack(const struct trainer_graph *graph, const struct trainer_graph_gating *gating,
+                       const float *from, float *packed)
+{
+    for (uint32_t g = gating->first; g < gating->first + gating->gates; g++) {
+        const struct trainer_graph_gate *gate = &graph->gate[g];
+        for (uint32_t r = 0; r < gating->shape.inputs; r++) {
+            memcpy(packed + (size_t)r * gating->shape.outputs + gate->column,
+                   from + gate->weight + (size_t)r * gate->count, gate->count * sizeof *packed);
+        }
+    }
+}
+
+// The way back.
+static void dense_unpack(const struct trainer_graph *graph, const struct trainer_graph_gating *gating,
+                         const float *packed, float *to)
+{
+    for (uint32_t g = gating->first; g < gating->first + gating->gates; g++) {
+        const struct trainer_graph_gate *gate = &graph->gate[g];
+        for (uint32_t r = 0; r < gating->shape.inputs; r++) {
+            memcpy(to + gate->weight + (size_t)r * gate->count,
+                   packed + (size_t)r * gating->shape.outputs + gate->column, gate->count * sizeof *packed);
+        }
+    }
+}
+
+// Dense stage: a block of a layer's outputs, or a gating's scores.
+static void dense_forward_tile(void *context, uint32_t index)
+{
+    const struct network_pass *pass = context;
+    const struct trainer_network *network = pass->network;
+    const struct trainer_graph_tile *tile = &pass->tiles[index];
+    if (tile->kind == TRAINER_TILE_LAYER) {
+        const struct trainer_graph_layer *layer = &network->graph->layer[tile->index];
+        trainer_layer_forward(layer->shape, tile->block, pass->n, network_value(pass, layer->input),
+                              network->slab + layer->weight, network->slab + layer->bias,
+                              network->value[layer->output]);
+    } else {
+        const struct trainer_graph_gating *gating = &network->graph->gating[tile->index];
+        const struct network_gating *buffers = &network->gating[tile->index];
+        dense_pack(network->graph, gating, network->slab, buffers->weight);
+        trainer_layer_forward(gating->shape, tile->block, pass->n, network_value(pass, gating->input),
+                              buffers->weight, NULL, buffers->scores);
+    }
+}
+
+void network_dense_forward(struct network_pass *pass)
+{
+    pass->tiles = pass->network->graph->forward.at + pass->stage->forward.begin;
+    trainer_workers_run(pass->network->workers, pass->stage->forward.end - pass->stage->forward.begin,
+                        dense_forward_tile, pass);
+}
+
+// Dense stage: a block of the gradient by a vector that the stage reads, over all its readers in their order.
+static void dense_backward_tile(void *context, uint32_t index)
+{
+    const struct network_pass *pass = context;
+    const struct trainer_network *network = pass->network;
+    const struct trainer_graph *graph = network->graph;
+    const struct trainer_graph_tile *tile = &pass->tiles[index];
+    uint32_t vector = tile->index;
+    float *delta = network_delta(pass, vector);
+    bool add = false;
+    for (uint32_t l = pass->stage->layers.begin; l < pass->stage->layers.end; l++) {
+        const struct trainer_graph_layer *layer = &graph->layer[l];
+        if (layer->input != vector) {
+            continue;
+        }
+        trainer_layer_backward(layer->shape, tile->block, pass->n, network->delta[layer->output],
+                               network->slab + layer->weight, add, delta);
+        add = true;
+    }
+    for (uint32_t g = pass->stage->gatings.begin; g < pass->stage->gatings.end; g++) {
+        if (graph->gating[g].input != vector) {
+            continue;
+        }
+        trainer_layer_backward(graph->gating[g].shape, tile->block, pass->n, network->gating[g].delta,
+                               network->gating[g].weight, add, delta);
+        add = true;
+    }
+    if (graph->vector[vector].relu) {
+        trainer_layer_mask(graph->vector[vector].width, tile->block, pass->n, network->value[vector], delta);
+    }
+}
+
+void network_dense_backward(struct network_pass *pass)
+{
+    pass->tiles = pass->network->graph->backward.at + pass->stage->backward.begin;
+    trainer_workers_run(pass->network->workers, pass->stage->backward.end - pass->stage->backward.begin,
+                        dense_backward_tile, pass);
+}
+
+static void dense_update_layer(const struct network_pass *pass, uint32_t l, struct trainer_block block)
+{
+    const struct trainer_graph_layer *layer = &pass->network->graph->layer[l];
+    trainer_layer_update(layer->shape, block, pass->n, pass->alpha, network_value(pass, layer->input),
+                         pass->network->delta[layer->output], pass->target + layer->weight,
+                         pass->target + layer->bias);
+}
+
+// The gates' weights are packed, updated and unpacked.
+static void dense_update_gating(const struct network_pass *pass, uint32_t g, struct trainer_block block)
+{
+    const struct trainer_graph *graph = pass->network->graph;
+    const struct trainer_graph_gating *gating = &graph->gating[g];
+    const struct network_gating *buffers = &pass->network->gating[g];
+    dense_pack(graph, gating, pass->target, buffers->update);
+    trainer_layer_update(gating->shape, block, pass->n, pass->alpha, network_value(pass, gating->input),
+                         buffers->delta, buffers->update, NULL);
+    dense_unpack(graph, gating, buffers->update, pass->target);
+}
+
+// Tied layers: first the penalty's gradient, once a sample, from all the weights before the step; then each
+// layer's own.
+static void dense_update_tie(const struct network_pass *pass, const struct trainer_graph_tie *tie,
+                             struct trainer_block block)
+{
+    const struct trainer_graph_layer *layer = &pass->network->graph->layer[tie->first];
+    const float *weight[BASE_TASKS_MAX], *bias[BASE_TASKS_MAX];
+    float *to_weight[BASE_TASKS_MAX], *to_bias[BASE_TASKS_MAX];
+    for (uint32_t k = 0; k < tie->count; k++) {
+        weight[k] = pass->network->slab + layer[k].weight;
+        bias[k] = pass->network->slab + layer[k].bias;
+        to_weight[k] = pass->target + layer[k].weight;
+        to_bias[k] = pass->target + layer[k].bias;
+    }
+    float factor = pass->alpha * (float)pass->n * tie->pull;
+    trainer_sharing_pull(layer->shape.inputs, layer->shape.outputs, block, tie->count, factor, weight,
+                         to_weight);
+    trainer_sharing_pull(1, layer->shape.outputs, block, tie->count, factor, bias, to_bias);
+    for (uint32_t k = 0; k < tie->count; k++) {
+        dense_update_layer(pass, tie->first + k, block);
+    }
+}
+
+void network_dense_update(const struct network_pass *pass, const struct trainer_graph_tile *tile)
+{
+    if (tile->kind == TRAINER_TILE_LAYER) {
+        dense_update_layer(pass, tile->index, tile->block);
+    } else if (tile->kind == TRAINER_TILE_TIE) {
+        dense_update_tie(pass, &pass->network->graph->tie[tile->index], tile->block);
+    } else {
+        dense_update_gating(pass, tile->index, tile->block);
+    }
+}
