@@ -11,6 +11,7 @@ import pathlib
 import re
 import struct
 import subprocess
+import sys
 
 import numpy as np
 
@@ -26,6 +27,13 @@ T95 = [None, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.2
 def environment():
     """Of a program that chooses its kernels itself."""
     return {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+
+
+def pin_environment():
+    """Runs this program anew without the shell's OPENBLAS_*, with one thread, if it has others. First in main."""
+    if {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")} != {
+            "OPENBLAS_NUM_THREADS": "1"}:
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**environment(), "OPENBLAS_NUM_THREADS": "1"})
 
 
 def write_dataset(path, labels, ids=None, numbers=None, masks=None, weights=None, values=None):

@@ -152,6 +152,7 @@ void learn_data_sample(struct learn_data *data, uint32_t number, struct base_sam
         sample->task = sample->task == BASE_TASKS_MAX ? (uint8_t)k : sample->task;
         sample->label[k] = data->labels[place + k];
         sample->weight[k] = data->weights[place + k];
+        sample->value[k] = sample->label[k] ? data->values[place + k] : 0.0f;
         sample->kind = sample->label[k] ? BASE_C1 : sample->kind;
     }
 }
