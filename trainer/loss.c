@@ -259,7 +259,8 @@ static struct loss_observation loss_observe(const struct base_sample *sample)
 
 // ESCM2's term: inverse propensity o d / p, or doubly robust e + o (d - e) / p + o (d - e)^2 / p; d is the
 // cross-entropy of the conversion given the click, e = softplus(the imputed error's logit), p = max(pCTR,
-// propensity_min), through which no gradient flows.
+// propensity_min). No gradient flows through p, and none through d in the square, which teaches e alone: it
+// would pull the conversion off the truth.
 static float loss_correction(const struct trainer_loss_config *config, const float *logits,
                              const struct base_sample *sample, float *dlogits)
 {
@@ -270,17 +271,17 @@ static float loss_correction(const struct trainer_loss_config *config, const flo
         seen.observed ? 1.0f / fmaxf(trainer_loss_sigmoid(logits[0]), config->propensity_min) : 0.0f;
     float derivative = 0.0f;
     float error = seen.observed ? trainer_loss_product(&stage.logit, 1, seen.label, &derivative) : 0.0f;
-    float loss = share * error, slope = share;
+    float loss = share * error;
     if (config->correction == TRAINER_CORRECTION_DR) {
         uint32_t place = trainer_loss_place(config, 1) + trainer_loss_outputs(config, 1) - 1;
         float imputed = trainer_loss_softplus(logits[place]);
         float apart = seen.observed ? error - imputed : 0.0f, counted = seen.counted ? 1.0f : 0.0f;
         loss = counted * imputed + share * (apart + apart * apart);
-        slope = share * (1.0f + 2.0f * apart);
-        dlogits[place] += weight * (counted - slope) * trainer_loss_sigmoid(logits[place]);
+        dlogits[place] +=
+            weight * (counted - share * (1.0f + 2.0f * apart)) * trainer_loss_sigmoid(logits[place]);
     }
     if (seen.observed) {
-        loss_stage_spread(&stage, weight * slope * derivative, config->full, dlogits);
+        loss_stage_spread(&stage, weight * share * derivative, config->full, dlogits);
     }
     return weight * loss;
 }

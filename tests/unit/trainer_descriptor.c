@@ -134,6 +134,39 @@ Test(trainer_descriptor, side_tasks_without_a_product_read_back)
     free(text);
 }
 
+// Losses that are not bce, a stage in two branches, an imputed error: said where they are, and only there.
+Test(trainer_descriptor, losses_read_back)
+{
+    struct trainer_model_config *config = rich_config();
+    config->loss.parent[2] = 0;
+    for (uint32_t form = 0; form < 3; form++) {
+        struct trainer_loss_config *loss = &config->loss;
+        memset(loss->kind, 0, sizeof loss->kind);
+        loss->branch = form == 1 ? 2 : 0;
+        loss->correction = form == 2 ? TRAINER_CORRECTION_DR : TRAINER_CORRECTION_NONE;
+        loss->propensity_min = 0.1f;
+        loss->kind[1] = TRAINER_LOSS_ZILN * (form < 2);
+        loss->kind[2] = form == 1 ? TRAINER_LOSS_BCE : form ? TRAINER_LOSS_POISSON : TRAINER_LOSS_MSE;
+        char *text = trainer_descriptor_write(config, &columns);
+        cr_assert_not_null(text);
+        cr_expect_eq(strstr(text, "\"loss\":\"ziln\"") != NULL, form < 2);
+        cr_expect_eq(strstr(text, "\"loss\":\"mse\"") != NULL, form == 0);
+        cr_expect_eq(strstr(text, "\"loss\":\"poisson\"") != NULL, form == 2);
+        cr_expect_eq(strstr(text, "\"branch\":2") != NULL, form == 1);
+        cr_expect_eq(strstr(text, "\"imputed\":true") != NULL, form == 2);
+        cr_expect_null(strstr(text, "\"loss\":\"bce\""));
+        struct trainer_descriptor *read = parse(text);
+        const struct trainer_loss_config *back = &read->config.loss;
+        cr_expect(memcmp(back->kind, loss->kind, sizeof loss->kind) == 0 && back->branch == loss->branch);
+        for (uint32_t k = 0; k < MODEL_TASKS; k++) {
+            cr_expect_eq(read->config.network.outputs[k], trainer_loss_outputs(loss, k));
+        }
+        trainer_model_free(model_make(&read->config, false));
+        trainer_descriptor_free(read);
+        free(text);
+    }
+}
+
 // What only training needs leaves no trace in the descriptor, so that it does not change the model's
 // identity.
 Test(trainer_descriptor, training_settings_leave_no_trace)
@@ -201,6 +234,10 @@ Test(trainer_descriptor, refuses_what_it_does_not_know)
         {"\"inputs\":32", "\"inputs\":48", "inputs"},
         {"xxh3-64 seeded", "murmur seeded", "hashing"},
         {"little-endian", "big-endian", "canonical_bytes"},
+        {"\"name\":\"click\",", "\"loss\":\"huber\",\"name\":\"click\",", "huber"},
+        {"\"name\":\"click\",", "\"loss\":\"bce\",\"name\":\"click\",", "tasks are not those"},
+        {"\"name\":\"click\",", "\"loss\":\"mse\",\"name\":\"click\",", "a stage's loss"},
+        {"\"name\":\"purchase\",", "\"branch\":7,\"name\":\"purchase\",", "task 7 cannot"},
         {"\"kind\":\"ple\"", "\"kind\":\"mmoe\"", "kind"},
         {"\"kind\":\"ple\",", "", "kind"},
         {"\"levels\":[{\"per_task\":1,\"shared\":1,\"widths\":[32,16]},",

@@ -216,6 +216,43 @@ Test(trainer_loss, samples_masks_weights_and_gradients)
     }
 }
 
+// A chain of four stages: each product's loss and its gradient by every logit of the chain, cart and
+// favourite beside it on different stages.
+Test(trainer_loss, four_stages_with_side_tasks)
+{
+    static const float chain[] = {-0.7f, 0.4f, 1.1f, -0.2f, 0.9f, -1.6f};
+    for (int full = 0; full < 2; full++) {
+        struct trainer_loss_config config = {.tasks = 6,
+                                             .stages = 4,
+                                             .parent = {0, 0, 0, 0, 0, 2},
+                                             .full = full,
+                                             .task_weight = {1.0f, 2.0f, 0.5f, 0.25f, 3.0f, 1.5f},
+                                             .keep_negatives = 1.0f};
+        for (uint32_t labels = 0; labels < 64; labels++) {
+            struct base_sample sample = sample_of(63, (uint8_t)labels);
+            float dlogits[6], loss[6];
+            double a[6];
+            trainer_loss_sample(&config, chain, &sample, dlogits, loss);
+            for (uint32_t k = 0; k < 6; k++) {
+                a[k] = chain[k];
+            }
+            for (uint32_t k = 0; k < 6; k++) {
+                cr_assert_float_eq(loss[k], twin_task(&config, a, k, labels >> k & 1, sample.weight[k]),
+                                   1e-5);
+                double gradient = 0.0;
+                for (uint32_t t = 0; t < 6; t++) {
+                    for (int sign = -1; sign <= 1 && (full || t == k); sign += 2) {
+                        a[k] = chain[k] + sign * 1e-6;
+                        gradient += sign * twin_task(&config, a, t, labels >> t & 1, sample.weight[t]) / 2e-6;
+                    }
+                    a[k] = chain[k];
+                }
+                cr_assert_float_eq(dlogits[k], gradient, 1e-5, "full %d labels %u logit %u", full, labels, k);
+            }
+        }
+    }
+}
+
 // stop: a purchase's loss leaves the click logit's gradient exactly zero.
 Test(trainer_loss, stop_moves_only_the_own_logit)
 {

@@ -8,10 +8,10 @@
 #include "base/bytes.h"
 #include "trainer/loss.h"
 #include "trainer/network.h"
+#include "trainer_golden_support.h"
 
-enum { INPUTS = 32, TASKS = 2, BATCH = 24, STEPS = 5, RECORDS_MAX = 512, RECORD_NAME_MAX = 128 };
+enum { INPUTS = 32, TASKS = 2, BATCH = 24, STEPS = 5 };
 static const float rate = 0.5f;
-static const double tolerance = 1e-5; // of the largest value of the record
 
 static const struct trainer_network_config network_config = {.inputs = INPUTS,
                                                              .tasks = TASKS,
@@ -21,84 +21,18 @@ static const struct trainer_network_config network_config = {.inputs = INPUTS,
                                                              .tower_layers = 1,
                                                              .batch = BATCH};
 
-struct record {
-    char name[RECORD_NAME_MAX];
-    uint32_t rows, columns;
-    float *values;
-};
-
-struct golden {
-    uint32_t count;
-    struct record record[RECORDS_MAX];
-};
-
-static struct golden *golden_read(void)
-{
-    FILE *file = fopen(FRESHET_SOURCE_DIR "/tests/golden/trainer/ple.bin", "rb");
-    cr_assert_not_null(file);
-    struct golden *golden = base_alloc_zeroed(1, sizeof *golden);
-    uint32_t length;
-    while (fread(&length, sizeof length, 1, file) == 1) {
-        cr_assert(golden->count < RECORDS_MAX && length < RECORD_NAME_MAX);
-        struct record *record = &golden->record[golden->count++];
-        uint32_t shape[2];
-        cr_assert(fread(record->name, 1, length, file) == length && fread(shape, sizeof shape, 1, file) == 1);
-        record->rows = shape[0];
-        record->columns = shape[1];
-        size_t floats = (size_t)record->rows * record->columns;
-        record->values = base_alloc_aligned(floats * sizeof(float));
-        cr_assert_eq(fread(record->values, sizeof(float), floats, file), floats);
-    }
-    fclose(file);
-    return golden;
-}
-
-static void golden_free(struct golden *golden)
-{
-    for (uint32_t i = 0; i < golden->count; i++) {
-        free(golden->record[i].values);
-    }
-    free(golden);
-}
-
-static const float *golden_find(const struct golden *golden, uint32_t rows, uint32_t columns,
-                                const char *format, const char *mode, const char *name)
-{
-    char wanted[RECORD_NAME_MAX];
-    snprintf(wanted, sizeof wanted, format, mode, name);
-    for (uint32_t i = 0; i < golden->count; i++) {
-        if (strcmp(golden->record[i].name, wanted) == 0) {
-            cr_assert(golden->record[i].rows == rows && golden->record[i].columns == columns, "%s", wanted);
-            return golden->record[i].values;
-        }
-    }
-    cr_assert_fail("no record %s", wanted);
-    return NULL;
-}
-
-static void expect_close(const float *values, const float *expected, size_t count, const char *mode,
-                         const char *what, const char *name)
-{
-    double most = 0.0, error = 0.0;
-    for (size_t i = 0; i < count; i++) {
-        most = fmax(most, fabs((double)expected[i]));
-        error = fmax(error, fabs((double)values[i] - (double)expected[i]));
-    }
-    cr_expect(error <= tolerance * most, "%s %s %s: error %.3g of %.3g", mode, what, name, error, most);
-}
-
 // Compares the slab or a gradient, tensor by tensor; none may be missing.
 static void expect_tensors(const struct golden *golden, struct trainer_network *network, const float *slab,
                            const char *mode, const char *what)
 {
     uint32_t count;
     const struct trainer_tensor *tensors = trainer_network_tensors(network, &count);
-    char prefix[RECORD_NAME_MAX];
+    char prefix[GOLDEN_NAME_MAX];
     snprintf(prefix, sizeof prefix, "%s/%s", mode, what);
     for (uint32_t t = 0; t < count; t++) {
         const float *expected =
             golden_find(golden, tensors[t].rows, tensors[t].columns, "%s/%s", prefix, tensors[t].name);
-        expect_close(slab + tensors[t].offset, expected, (size_t)tensors[t].rows * tensors[t].columns, mode,
+        golden_expect(slab + tensors[t].offset, expected, (size_t)tensors[t].rows * tensors[t].columns, mode,
                      what, tensors[t].name);
     }
 }
@@ -143,22 +77,22 @@ static void train(const struct golden *golden, struct trainer_network *network, 
         if (step == 0) {
             trainer_network_gradient(network, rows, BATCH, gradient);
             expect_tensors(golden, network, gradient, mode, "gradient");
-            expect_close(dx, golden_find(golden, BATCH, INPUTS, "%s/%s", mode, "dx"), BATCH * INPUTS, mode,
+            golden_expect(dx, golden_find(golden, BATCH, INPUTS, "%s/%s", mode, "dx"), BATCH * INPUTS, mode,
                          "dx", "");
         }
         trainer_network_apply(network, rows, BATCH, rate / BATCH);
     }
     const uint32_t n = STEPS * BATCH;
-    expect_close(logits, golden_find(golden, n, TASKS, "%s/%s", mode, "logits"), n * TASKS, mode, "logits",
+    golden_expect(logits, golden_find(golden, n, TASKS, "%s/%s", mode, "logits"), n * TASKS, mode, "logits",
                  "");
-    expect_close(loss, golden_find(golden, n, TASKS, "%s/%s", mode, "loss"), n * TASKS, mode, "loss", "");
+    golden_expect(loss, golden_find(golden, n, TASKS, "%s/%s", mode, "loss"), n * TASKS, mode, "loss", "");
     expect_tensors(golden, network, trainer_network_slab(network), mode, "final");
     free(gradient);
 }
 
 static void run_mode(const char *mode)
 {
-    struct golden *golden = golden_read();
+    struct golden *golden = golden_read("ple.bin");
     struct base_error error;
     struct trainer_workers *workers = trainer_workers_new(2, &error);
     struct trainer_network *network = trainer_network_new(&network_config, true, workers, &error);
