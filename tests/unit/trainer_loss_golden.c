@@ -31,7 +31,7 @@ static struct trainer_model_config config_make(void)
                  .correction_weight = 0.75f,
                  .propensity_min = 0.3f},
         .task_names = {"click", "purchase", "third", "fourth"},
-        .rate_dense = 0.1,
+        .update = {.dense = {.rate = 0.1}},
         .seed = 1,
         .rows_max = 1,
         .workers = 1,

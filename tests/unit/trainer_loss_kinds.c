@@ -302,12 +302,10 @@ static void compare(const struct trainer_loss_config *config, const struct base_
         a[i] = moved[i] = (double)shop_logits[i];
     }
     trainer_loss_sample(config, shop_logits, sample, dlogits, loss);
-    double sum = 0;
     for (uint32_t k = 0; k < TASKS; k++) {
         double expected = twin_task(config, a, a, sample, k);
         expected += k == 1 ? twin_correction(config, a, a, sample) : 0;
         cr_assert_float_eq(loss[k], expected, 2e-5, "task %u: %g, not %g", k, (double)loss[k], expected);
-        sum += expected;
     }
     for (uint32_t i = 0; i < logits; i++) {
         moved[i] = a[i] + 1e-6;

@@ -89,7 +89,8 @@ static double purchase_bias_step(const float *weights, uint32_t n, double *mista
         double p = (double)step.products[i * MODEL_TASKS + 1],
                q = (double)step.conditional[i * MODEL_TASKS + 1];
         double gradient = i % 2 ? q - 1 : (1 - q) * p / (1 - p);
-        *mistaken -= config->rate_dense * (double)config->loss.task_weight[1] * gradient; // sum, unweighted
+        *mistaken -=
+            config->update.dense.rate * (double)config->loss.task_weight[1] * gradient; // sum, unweighted
     }
     double moved = (double)*trainer_model_tensor(model, bias) - (double)before;
     base_minibatch_free(minibatch);
