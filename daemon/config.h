@@ -26,11 +26,19 @@ enum daemon_source_kind { DAEMON_SOURCE_KAFKA, DAEMON_SOURCE_FILES };
 enum daemon_start { DAEMON_START_EARLIEST, DAEMON_START_LATEST };
 enum daemon_time { DAEMON_TIME_RECORD, DAEMON_TIME_KAFKA };
 enum daemon_join { DAEMON_JOIN_IMPRESSION_ID, DAEMON_JOIN_LAST_TOUCH };
+enum daemon_space { DAEMON_SPACE_IMPRESSIONS, DAEMON_SPACE_EVENTS };
 enum daemon_format { DAEMON_FORMAT_FP32, DAEMON_FORMAT_FP16 };
 
 struct daemon_config_level {
     struct base_config_uints experts; // widths of an expert's layers
     uint64_t per_task, shared;
+};
+
+enum daemon_funnel { DAEMON_FUNNEL_CHAIN, DAEMON_FUNNEL_ESM2 };
+
+struct daemon_config_cvr {
+    int correction; // enum trainer_correction
+    double weight, propensity_min;
 };
 
 struct daemon_config_rate {
@@ -45,7 +53,12 @@ struct daemon_config_model {
     struct base_config_uints towers;
     uint64_t batch, workers, rows_max;
     struct daemon_config_rate rate;
-    int ctcvr_to_ctr; // enum daemon_ctcvr_to_ctr
+    int ctcvr_to_ctr;   // enum daemon_ctcvr_to_ctr
+    int funnel;         // enum daemon_funnel
+    const char *branch; // esm2: a side action's name
+    int weighting;      // enum trainer_weighting
+    uint64_t decay_examples;
+    struct daemon_config_cvr cvr;
 };
 
 struct daemon_config_source {
@@ -92,6 +105,9 @@ struct daemon_config_action {
     int64_t wait, window;
     int join; // enum daemon_join
     double weight;
+    int loss;  // enum trainer_loss_kind
+    int space; // enum daemon_space
+    double decay;
 };
 
 struct daemon_config_slot {

@@ -183,20 +183,6 @@ static void build_model(struct daemon_config *config)
         network->level[i].shared = (uint32_t)levels[i].shared;
     }
     build_widths(&from->towers, network->tower_widths, &network->tower_layers);
-
-    struct trainer_loss_config *loss = &model->loss;
-    loss->tasks = config->actions.count;
-    loss->full = from->ctcvr_to_ctr == DAEMON_CTCVR_FULL;
-    loss->keep_negatives = (float)config->keep_negatives;
-    for (uint32_t task = 0; task < loss->tasks; task++) {
-        const struct daemon_config_action *action = daemon_config_action(config, task + 1);
-        uint32_t parent = config->built->topic[task + 1].parent;
-        loss->stages += !action->side;
-        // A side task multiplies the product of the stage that it hangs on; on the impression there is none.
-        loss->parent[task] = action->side && parent > 0 ? parent - 1 : UINT32_MAX;
-        loss->task_weight[task] = (float)action->weight;
-        model->task_names[task] = action->name;
-    }
     model->update.dense.rate = from->rate.dense;
     model->update.sparse.rate = from->rate.sparse;
     model->seed = from->seed;
@@ -266,6 +252,7 @@ void config_build(struct daemon_config *config, struct base_config_problems *pro
     build_offsets(config, problems);
     build_columns(config);
     build_model(config);
+    config_tasks_build(config, problems);
     build_hash(config);
     config->built->registry_cache = base_config_string(config->memory, "%s/schemas", config->state_dir);
 }

@@ -8,6 +8,10 @@
 void config_check(struct daemon_config *config, struct base_config_problems *problems);
 // The part of config_check that is about source.offsets and source.ends.
 void config_offsets_check(const struct daemon_config *config, struct base_config_problems *problems);
+// The part that is about losses, funnel and joint loss; and what config_build makes of it: built->model.loss
+// and the tasks' names.
+void config_tasks_check(const struct daemon_config *config, struct base_config_problems *problems);
+void config_tasks_build(struct daemon_config *config, struct base_config_problems *problems);
 // The table [ranks * lanes], rank-major, of source.offsets or source.ends (`map` is one of these fields), and
 // its lanes. NULL, and *lanes untouched: not given, or the problems were added. Every topic must have a name.
 const int64_t *config_offsets(const struct daemon_config *config, const struct base_config_map *map,

@@ -258,6 +258,9 @@ static const struct base_config_table impression_table =
 
 static const char *const join_choices[] = {"impression_id", "last_touch", NULL};
 
+static const char *const loss_choices[] = {"bce", "mse", "poisson", "ziln", NULL}; // enum trainer_loss_kind
+static const char *const space_choices[] = {"impressions", "events", NULL};
+
 static const struct base_config_row action_rows[] = {
     {.name = "name",
      .type = BASE_CONFIG_STRING,
@@ -305,6 +308,31 @@ static const struct base_config_row action_rows[] = {
      .min = 0,
      .max = 1e6,
      .description = "Of its task's loss."},
+    {.name = "loss",
+     .type = BASE_CONFIG_ENUM,
+     FIELD(daemon_config_action, loss),
+     .fallback = "bce",
+     .flags = BASE_CONFIG_ADDED,
+     .choices = loss_choices,
+     .description =
+         "Of its task: whether it happens (`bce`); its `fields.value` too: log1p of it squared "
+         "(`mse`) or as a rate (`poisson`), side actions only; or zero-inflated log-normal (`ziln`)."},
+    {.name = "space",
+     .type = BASE_CONFIG_ENUM,
+     FIELD(daemon_config_action, space),
+     .fallback = "impressions",
+     .flags = BASE_CONFIG_ADDED,
+     .choices = space_choices,
+     .description = "mse, poisson: all impressions, with the value 0 where it does not happen; or the events "
+                    "alone."},
+    {.name = "decay",
+     .type = BASE_CONFIG_REAL,
+     FIELD(daemon_config_action, decay),
+     .fallback = "1",
+     .min = 1e-9,
+     .max = 1,
+     .flags = BASE_CONFIG_ADDED,
+     .description = "What `weight` is multiplied by every `model.decay_examples`."},
     TOPIC_ROWS(daemon_config_action, topic.),
     {.name = "fields",
      .type = BASE_CONFIG_RECORD,

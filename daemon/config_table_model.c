@@ -47,6 +47,39 @@ static const struct base_config_table rate_table =
           rate_rows);
 
 static const char *const body_choices[] = {"ple", NULL};
+static const char *const correction_choices[] = {"none", "ips", "dr", NULL}; // enum trainer_correction
+static const char *const funnel_choices[] = {"chain", "esm2", NULL};
+static const char *const weighting_choices[] = {"fixed", "uncertainty", NULL}; // enum trainer_weighting
+
+static const struct base_config_row cvr_rows[] = {
+    {.name = "correction",
+     .type = BASE_CONFIG_ENUM,
+     FIELD(daemon_config_cvr, correction),
+     .fallback = "none",
+     .flags = BASE_CONFIG_ADDED,
+     .choices = correction_choices,
+     .description =
+         "A further loss of P(second stage | first): over clicks weighed by the inverse propensity "
+         "(`ips`), or doubly robust (`dr`, with an imputed error)."},
+    {.name = "weight",
+     .type = BASE_CONFIG_REAL,
+     FIELD(daemon_config_cvr, weight),
+     .fallback = "1",
+     .max = 1e6,
+     .flags = BASE_CONFIG_ADDED,
+     .description = "Of that loss, times the action's own `weight`."},
+    {.name = "propensity_min",
+     .type = BASE_CONFIG_REAL,
+     FIELD(daemon_config_cvr, propensity_min),
+     .fallback = "0.1",
+     .min = 1e-6,
+     .max = 1,
+     .flags = BASE_CONFIG_ADDED,
+     .description = "The least propensity (pCTR) that is divided by."},
+};
+static const struct base_config_table cvr_table = TABLE(
+    "What corrects the conversion rate for being seen on clicks alone (ESCM2).", daemon_config_cvr, cvr_rows);
+
 static const char *const ctcvr_choices[] = {"stop", "full", NULL};
 
 static const struct base_config_row model_rows[] = {
@@ -115,6 +148,43 @@ static const struct base_config_row model_rows[] = {
      .choices = ctcvr_choices,
      .description = "Whether the losses of products (pCTCVR) send their gradient through the earlier stages' "
                     "logits too (`full`) or not (`stop`)."},
+    {.name = "funnel",
+     .type = BASE_CONFIG_ENUM,
+     FIELD(daemon_config_model, funnel),
+     .fallback = "chain",
+     .flags = BASE_CONFIG_ADDED,
+     .choices = funnel_choices,
+     .description =
+         "`chain`: a stage after the other. `esm2`: the stage that `branch` stands beside is reached "
+         "with that action or without it, each with a probability of its own."},
+    {.name = "branch",
+     .type = BASE_CONFIG_STRING,
+     FIELD(daemon_config_model, branch),
+     .flags = BASE_CONFIG_ADDED,
+     .description = "esm2: the side action (`cart`); its parent is a stage before the last."},
+    {.name = "weighting",
+     .type = BASE_CONFIG_ENUM,
+     FIELD(daemon_config_model, weighting),
+     .fallback = "fixed",
+     .flags = BASE_CONFIG_ADDED,
+     .choices = weighting_choices,
+     .description =
+         "How the tasks' losses are weighed: by `weight` and `decay` alone, or by a variance that is "
+         "learned along too (Kendall et al.)."},
+    {.name = "decay_examples",
+     .type = BASE_CONFIG_UINT,
+     FIELD(daemon_config_model, decay_examples),
+     .fallback = "1_000_000",
+     .min = 1,
+     .max = 1e15,
+     .flags = BASE_CONFIG_ADDED,
+     .description = "Examples in which a task's weight is multiplied by its `decay` once."},
+    {.name = "cvr",
+     .type = BASE_CONFIG_RECORD,
+     FIELD(daemon_config_model, cvr),
+     .flags = BASE_CONFIG_ADDED,
+     .table = &cvr_table,
+     .description = "A correction of the conversion rate."},
 };
 const struct base_config_table config_model_table = TABLE("The model.", daemon_config_model, model_rows);
 
