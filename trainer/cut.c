@@ -375,10 +375,10 @@ static void cut_write_model(const struct trainer_cut *cut, const struct trainer_
         base_buffer_u32(&buffer, cut->tensor[t].rows);
         base_buffer_u32(&buffer, cut->tensor[t].columns);
     }
-    cut_save_publication(cut, &buffer);
     if (!cut->stateless) {
         cut_save_update(cut, &buffer);
     }
+    cut_save_publication(cut, &buffer);
     base_section_end(&buffer, mark);
     static const uint8_t key = CUT_KEY_MODEL;
     sink->put(sink->context, base_span_make(&key, 1), base_buffer_span(&buffer));

@@ -16,7 +16,8 @@
 //            one, u32 and i64 of the one in flight (number 0: none); a slot: u64 n, n tombstones (u64) since
 //            the one in flight or, without it, since the settled one; u64 n, n tombstones in flight
 //
-// Version 2 is written where something is not plain SGD or gradients are clipped; its 'm' has at the end:
+// Version 2 is written where something is not plain SGD or gradients are clipped; its 'm' has before the
+// publication:
 //        u64 steps, u64 and u64: those of which dense and sparse gradients were clipped
 //        a tensor (the network's, then one a slot for the slot's rows): u8 kind of its optimiser
 //        (trainer/optimiser.h), u64 floats of the tensor's state; FTRL's: alpha, beta, lambda1, lambda2 (f64)

@@ -307,7 +307,7 @@ static int restore_section(struct restore *restore, struct base_error *error)
                               (long long)table->now);
     }
     if (parse_slots(restore, &reader, error) || parse_tensors(restore, &reader, error) ||
-        parse_publication(restore, &reader, error) || parse_update(restore, written, &reader, error)) {
+        parse_update(restore, written, &reader, error) || parse_publication(restore, &reader, error)) {
         return -1;
     }
     return base_section_close(&reader, MODEL_WHAT, error);

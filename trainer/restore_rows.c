@@ -75,7 +75,7 @@ static int restore_row(void *context, struct base_span key, struct base_span val
     }
     uint64_t number = cut_load_big(key.data + CUT_KEY_SLOT_SIZE, 8);
     if (value.size != floats + CUT_ROW_TAIL) {
-        return rows_error(rows, number, error, "is not of the size that its dimension asks for");
+        return rows_error(rows, number, error, "is not of the size that its dimension and optimiser ask for");
     }
     if (!restore_checksum_fits(key, value, bytes)) {
         return rows_error(rows, number, error, "is corrupt: its checksum does not fit");

@@ -133,8 +133,8 @@ Test(trainer_cut, what_is_missing_or_cut_short_is_refused)
         uint32_t slot;
         const char *missing, *shorter; // texts
     } cases[] = {
-        {'r', 0, "rows of slot user and counted", "size that its dimension"},
-        {'r', 5, "rows of slot seen and counted", "size that its dimension"},
+        {'r', 0, "rows of slot user and counted", "size that its dimension and"},
+        {'r', 5, "rows of slot seen and counted", "size that its dimension and"},
         {'d', 0, "missing, misplaced or corrupt", "missing, misplaced or corrupt"},
         {'a', 2, NULL, "candidates of slot rare"},
     };
@@ -276,6 +276,111 @@ Test(trainer_cut, an_error_of_the_source_is_handed_on)
         trainer_model_free(model);
         map_free(&map);
     }
+}
+
+// ---- optimisers ----
+
+// Ways of cut_config_update: 2 is Adam with row-wise Adagrad, 3 has half-lives, 4 is FTRL, 7 SGD that clips.
+static const struct {
+    uint64_t saved, now;
+    const char *text, *and;
+} update_cases[] = {
+    {2, 0, "tensor level0.task0.expert0.layer0.weight is learned by sgd and was by adam", ""},
+    {0, 2, "tensor level0.task0.expert0.layer0.weight is learned by adam and was by sgd", ""},
+    {5, 2, "slot user is learned by rowwise_adagrad and was by adam", ""},
+    {6, 7, "is learned by sgd and was by ftrl", ""},
+    {7, 8, "slot user is learned by adagrad and was by sgd", ""},
+};
+
+Test(trainer_cut, another_optimiser_is_named)
+{
+    for (size_t i = 0; i < sizeof update_cases / sizeof *update_cases; i++) {
+        struct trainer_model_config *config = cut_config_make(1, 100000);
+        cut_config_update(config, update_cases[i].saved);
+        struct map map = map_make(config);
+        config = cut_config_make(1, 100000);
+        cut_config_update(config, update_cases[i].now);
+        refuse(config, &map, BASE_ECONFLICT, update_cases[i].text, update_cases[i].and);
+        map_free(&map);
+    }
+}
+
+// Rates and most constants may change. FTRL's weights rest on its constants, a half-life on the row's clock.
+Test(trainer_cut, constants_may_change_where_the_state_does_not_rest_on_them)
+{
+    struct trainer_model_config *config = cut_config_make(1, 100000);
+    cut_config_update(config, 5);
+    struct map map = map_make(config);
+    config->update.dense.rate = 0.5;
+    config->update.sparse.beta2 = 0.9;
+    config->update.clip_dense = 0;
+    trainer_model_free(cut_restore(config, &map));
+    map_free(&map);
+
+    cut_config_update(config, 4);
+    map = map_make(config);
+    config->update.dense.beta = 2;
+    refuse(config, &map, BASE_ECONFLICT, "tensor level0.task0.expert0.layer0.weight: ftrl's alpha",
+           "0.02, 2, ");
+    cut_config_update(config, 4);
+    config->update.sparse.lambda2 = 0.25;
+    refuse(config, &map, BASE_ECONFLICT, "slot user: ftrl's alpha", "0.25");
+    map_free(&map);
+
+    config = cut_config_make(1, 100000);
+    cut_config_update(config, 3);
+    map = map_make(config);
+    config->update.sparse.half_life = 0;
+    refuse(config, &map, BASE_ECONFLICT, "slot user: rowwise_adagrad keeps 1 numbers of state and kept 3",
+           "");
+    config->update.sparse.half_life = 7;
+    trainer_model_free(cut_restore(config, &map));
+    map_free(&map);
+}
+
+// An old cut of plain SGD goes on when clipping is switched on, and the other way round.
+Test(trainer_cut, clipping_comes_and_goes)
+{
+    for (int from = 0; from < 2; from++) {
+        struct trainer_model_config *config = cut_config_make(1, 100000);
+        cut_config_update(config, from ? 7 : 0);
+        struct map map = map_make(config);
+        config = cut_config_make(1, 100000);
+        cut_config_update(config, from ? 0 : 7);
+        struct trainer_model *model = cut_restore(config, &map);
+        model_train(model, 3, CUT_STEPS * MODEL_BATCH, 2);
+        cr_expect_eq(trainer_model_update_figures(model).steps, from ? CUT_STEPS : 2);
+        trainer_model_free(model);
+        map_free(&map);
+    }
+}
+
+Test(trainer_cut, damaged_optimiser_state_is_refused)
+{
+    struct trainer_model_config *config = cut_config_make(1, 100000);
+    cut_config_update(config, 5);
+    struct map map = map_make(config);
+    struct map_entry *entry = entry_of(&map, 'o', 0);
+    entry->value.data[5] ^= 1;
+    refuse(config, &map, BASE_EFORMAT, "piece 0 of the cut's state of tensor level0.task0.expert0",
+           "corrupt");
+    entry->value.data[5] ^= 1;
+    put_copy(&map, entry, 1, 0x40);
+    refuse(config, &map, BASE_EFORMAT, "optimiser state of no tensor", "");
+    map_free(&map);
+    map = map_make(config);
+    while (map.count && map.entries[map.count - 1].key.data[0] != 'o') {
+        map_remove(&map, base_buffer_span(&map.entries[map.count - 1].key)); // rows: they come after it
+    }
+    map_remove(&map, base_buffer_span(&map.entries[map.count - 1].key));
+    refuse(config, &map, BASE_EFORMAT, "the cut lacks piece 0 of state of tensor oov.seen", "");
+    map_free(&map);
+    // A row that is shorter than its slot's state asks for.
+    map = map_make(config);
+    entry_of(&map, 'r', 0)->value.size -= 4;
+    refuse(config, &map, BASE_EFORMAT,
+           "of slot user is not of the size that its dimension and optimiser ask for", "");
+    map_free(&map);
 }
 
 // ---- configurations that do not fit ----

@@ -155,6 +155,55 @@ struct trainer_model_config *cut_config_make(uint32_t workers, uint64_t rows_max
     return config;
 }
 
+void cut_config_update(struct trainer_model_config *config, uint64_t way)
+{
+    static const struct {
+        enum trainer_optimiser_kind dense, sparse;
+        double half_life;
+        bool mixed, clips;
+    } ways[CUT_UPDATES] = {
+        {.dense = TRAINER_OPTIMISER_SGD},
+        {TRAINER_OPTIMISER_MOMENTUM, TRAINER_OPTIMISER_ADAGRAD, 0, false, false},
+        {TRAINER_OPTIMISER_ADAM, TRAINER_OPTIMISER_ROWWISE_ADAGRAD, 0, false, false},
+        {TRAINER_OPTIMISER_ADAGRAD, TRAINER_OPTIMISER_ROWWISE_ADAGRAD, 50, false, true},
+        {TRAINER_OPTIMISER_FTRL, TRAINER_OPTIMISER_FTRL, 0, false, false},
+        {TRAINER_OPTIMISER_ADAM, TRAINER_OPTIMISER_ADAM, 0, false, true},
+        {TRAINER_OPTIMISER_SGD, TRAINER_OPTIMISER_MOMENTUM, 30, true, false},
+        {TRAINER_OPTIMISER_SGD, TRAINER_OPTIMISER_SGD, 0, false, true},
+        {TRAINER_OPTIMISER_SGD, TRAINER_OPTIMISER_ADAGRAD, 40, false, false},
+    };
+    static struct trainer_optimiser_config slots[CUT_SLOTS];
+    static struct trainer_tensor_rule rules[2];
+    struct trainer_update_config *update = &config->update;
+    if (way == 0) {
+        return;
+    }
+    update->dense = trainer_optimiser_usual(ways[way].dense, 0.02);
+    update->sparse = trainer_optimiser_usual(ways[way].sparse, 0.1);
+    update->dense.half_life = update->sparse.half_life = ways[way].half_life;
+    update->dense.lambda1 = update->sparse.lambda1 = 0.001;
+    if (ways[way].clips) {
+        update->clip_dense = 0.4;
+        update->clip_sparse = 0.3;
+        update->dense.l2 = update->sparse.l2 = 0.01;
+        update->schedule_dense = (struct trainer_schedule){.warmup = 300, .half_life = 900, .floor = 0.5};
+        update->schedule_sparse = (struct trainer_schedule){.warmup = 100};
+    }
+    if (ways[way].mixed) { // every kind at once
+        for (uint32_t s = 0; s < CUT_SLOTS; s++) {
+            slots[s] = trainer_optimiser_usual((enum trainer_optimiser_kind)(s % TRAINER_OPTIMISERS), 0.05);
+            slots[s].half_life = ways[way].half_life;
+        }
+        rules[0] = (struct trainer_tensor_rule){"*.expert?.layer0.*",
+                                                trainer_optimiser_usual(TRAINER_OPTIMISER_FTRL, 0.1)};
+        rules[1] =
+            (struct trainer_tensor_rule){"*.bias", trainer_optimiser_usual(TRAINER_OPTIMISER_ADAM, 0.01)};
+        update->slot = slots;
+        update->rules = 2;
+        update->rule = rules;
+    }
+}
+
 struct trainer_cut_figures cut_at_once(struct trainer_model *model, struct map *map)
 {
     trainer_model_cut_begin(model);

@@ -31,6 +31,11 @@ void map_compare(const struct map *a, const struct map *b, uint32_t slots, bool 
 // The model's configuration, as model_config_make. x of it is 48 wide.
 struct trainer_model_config *cut_config_make(uint32_t workers, uint64_t rows_max);
 
+// Changes how the configuration's model is updated: one of CUT_UPDATES ways, among them every optimiser dense
+// and of rows; 0 is plain SGD.
+enum { CUT_UPDATES = 9 };
+void cut_config_update(struct trainer_model_config *config, uint64_t way);
+
 // Takes a whole cut at once into the map.
 struct trainer_cut_figures cut_at_once(struct trainer_model *model, struct map *map);
 struct trainer_model *cut_restore(const struct trainer_model_config *config, struct map *map);
