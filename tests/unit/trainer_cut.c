@@ -317,6 +317,7 @@ Test(trainer_cut, constants_may_change_where_the_state_does_not_rest_on_them)
     trainer_model_free(cut_restore(config, &map));
     map_free(&map);
 
+    config = cut_config_make(1, 100000);
     cut_config_update(config, 4);
     map = map_make(config);
     config->update.dense.beta = 2;
