@@ -15,7 +15,7 @@
 #include "daemon/command.h"
 #include "daemon/config_print.h"
 #include "daemon/needs.h"
-#include "trainer/network.h"
+#include "trainer/body.h"
 
 enum { CHECK_SOURCE_TIMEOUT_MS = 3000 }; // for asking the broker
 
@@ -187,9 +187,9 @@ static int print_model(const struct daemon_config *config)
         return -1;
     }
     print_features(&model->features);
-    printf("\nmodel: %s, %u levels, %u tasks, batch %u, %s\n", config->model.name, model->network.levels,
-           model->network.tasks, model->network.batch,
-           model->loss.full ? "ctcvr_to_ctr full" : "ctcvr_to_ctr stop");
+    printf("\nmodel: %s, %s of %u levels, %u tasks, batch %u, %s\n", config->model.name,
+           trainer_body_names[model->network.body], model->network.levels, model->network.tasks,
+           model->network.batch, model->loss.full ? "ctcvr_to_ctr full" : "ctcvr_to_ctr stop");
     printf("  dense: %llu parameters in %u tensors\n", (unsigned long long)parameters, tensors);
     printf("  rows: at most %llu\n", (unsigned long long)model->rows_max);
     printf("  compute: %.3f MFLOP an example trained, %.3f scored\n",

@@ -20,7 +20,6 @@
 
 enum { DAEMON_CONFIG_ACTIONS_MAX = CONSUMER_TOPICS_MAX - 1 };
 
-enum daemon_body { DAEMON_BODY_PLE };
 enum daemon_ctcvr_to_ctr { DAEMON_CTCVR_STOP, DAEMON_CTCVR_FULL };
 enum daemon_source_kind { DAEMON_SOURCE_KAFKA, DAEMON_SOURCE_FILES };
 enum daemon_start { DAEMON_START_EARLIEST, DAEMON_START_LATEST };
@@ -48,7 +47,8 @@ struct daemon_config_rate {
 struct daemon_config_model {
     const char *name;
     uint64_t seed;
-    int body;                          // enum daemon_body
+    int body;                          // enum trainer_body
+    double soft_l2;
     struct base_config_records levels; // struct daemon_config_level
     struct base_config_uints towers;
     uint64_t batch, workers, rows_max;

@@ -173,6 +173,8 @@ static void build_model(struct daemon_config *config)
     struct trainer_network_config *network = &model->network;
     network->inputs = trainer_features_width(&model->features);
     network->tasks = config->actions.count;
+    network->body = (enum trainer_body)from->body;
+    network->soft_l2 = (float)from->soft_l2;
     network->levels = from->levels.count;
     network->batch = (uint32_t)from->batch;
     network->seed = from->seed;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/config_private.h"
+#include "trainer/body.h"
 
 enum {
     CHECK_NAME_MAX = 64,        // bytes of a model's, slot's or numeric input's name
@@ -81,7 +82,8 @@ static void check_model(const struct check *check)
     const struct daemon_config_level *levels = model->levels.item;
     for (uint32_t i = 0; i < model->levels.count; i++) {
         check_widths(check, &levels[i].experts);
-        if (levels[i].per_task + levels[i].shared == 0) {
+        if (levels[i].per_task + levels[i].shared == 0 &&
+            trainer_body_reads_experts((enum trainer_body)model->body, i)) {
             FAIL(check, &levels[i].per_task, "a level needs experts: per_task or shared must be above 0");
         }
     }

@@ -1,5 +1,6 @@
 // The rows of what is learned: model, slots, numeric inputs. See config_table.c.
 #include "daemon/config_table.h"
+#include "trainer/body.h"
 
 // --- model ---
 
@@ -25,8 +26,11 @@ static const struct base_config_row level_rows[] = {
      .max = TRAINER_EXPERTS_MAX,
      .description = "Experts that all tasks share."},
 };
-static const struct base_config_table level_table = TABLE(
-    "One level of the body, from the input up. A single level is CGC.", daemon_config_level, level_rows);
+static const struct base_config_table level_table =
+    TABLE("One level of the body, from the input up. The bodies `mmoe`, `moe` and `ml_mmoe` have per_task "
+          "for each task and shared "
+          "experts, all alike; those without experts read neither number.",
+          daemon_config_level, level_rows);
 
 static const struct base_config_row rate_rows[] = {
     {.name = "dense",
@@ -46,7 +50,6 @@ static const struct base_config_table rate_table =
     TABLE("Learning rates of SGD. The gradient is the sum over the minibatch / `batch`.", daemon_config_rate,
           rate_rows);
 
-static const char *const body_choices[] = {"ple", NULL};
 static const char *const correction_choices[] = {"none", "ips", "dr", NULL}; // enum trainer_correction
 static const char *const funnel_choices[] = {"chain", "esm2", NULL};
 static const char *const weighting_choices[] = {"fixed", "uncertainty", NULL}; // enum trainer_weighting
@@ -98,15 +101,29 @@ static const struct base_config_row model_rows[] = {
      .type = BASE_CONFIG_ENUM,
      FIELD(daemon_config_model, body),
      .fallback = "ple",
-     .choices = body_choices,
-     .description = "What stands between features and towers."},
+     .choices = trainer_body_names,
+     .description =
+         "What stands between features and towers (docs/models.md). All bodies take the same `levels` and "
+         "`towers`."},
+    {.name = "soft_l2",
+     .type = BASE_CONFIG_REAL,
+     FIELD(daemon_config_model, soft_l2),
+     .fallback = "0.01",
+     .max = TRAINER_SOFT_L2_MAX,
+     .flags = BASE_CONFIG_ADDED,
+     .description =
+         "Body `soft_l2`: the factor of the squared distances between the tasks' bottoms in the loss of a "
+         "sample."},
     {.name = "levels",
      .type = BASE_CONFIG_RECORDS,
      FIELD(daemon_config_model, levels),
      .fallback = "[{experts: [256, 128]}, {experts: [128]}]",
      .items_min = 1,
      .table = &level_table,
-     .description = "The extraction levels of the body."},
+     .description =
+         "The levels of the body. `ple` and `ml_mmoe` have them all; the others have one chain of layers, "
+         "the widths of all levels one after another: as their experts, in the first level's numbers "
+         "(`cgc`, `mmoe`, `moe`), or as their bottom."},
     {.name = "towers",
      .type = BASE_CONFIG_UINTS,
      FIELD(daemon_config_model, towers),

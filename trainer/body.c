@@ -7,9 +7,6 @@
 #include "base/bytes.h"
 #include "trainer/body_private.h"
 
-// Beyond it the penalty alone would throw the weights about at any usual rate.
-static const float body_soft_l2_max = 1024.0f;
-
 const char *const trainer_body_names[] = {
     [TRAINER_BODY_PLE] = "ple",
     [TRAINER_BODY_CGC] = "cgc",
@@ -54,22 +51,19 @@ static int body_check_width(const char *name, uint32_t width, struct base_error 
     return body_check(name, width, TRAINER_WIDTH_STEP, TRAINER_WIDTH_MAX, TRAINER_WIDTH_STEP, error);
 }
 
+bool trainer_body_reads_experts(enum trainer_body body, uint32_t l)
+{
+    bool several = body == TRAINER_BODY_PLE || body == TRAINER_BODY_ML_MMOE;
+    bool one = body == TRAINER_BODY_CGC || body == TRAINER_BODY_MMOE || body == TRAINER_BODY_MOE;
+    return several || (one && l == 0);
+}
+
 // The least number of shared experts that level l needs.
 static uint32_t body_least_shared(const struct trainer_network_config *config, uint32_t l)
 {
-    bool none = config->level[l].per_task == 0;
-    switch (config->body) {
-    case TRAINER_BODY_PLE: // without any there is nothing that a second level could read as h_s
-        return none || config->levels > 1;
-    case TRAINER_BODY_ML_MMOE:
-        return none;
-    case TRAINER_BODY_CGC:
-    case TRAINER_BODY_MMOE:
-    case TRAINER_BODY_MOE: // the first level's numbers count
-        return none && l == 0;
-    default:
-        return 0;
-    }
+    bool none = trainer_body_reads_experts(config->body, l) && config->level[l].per_task == 0;
+    // Without any there is nothing that a second level of PLE could read as h_s.
+    return none || (config->body == TRAINER_BODY_PLE && config->levels > 1);
 }
 
 static int body_check_level(const struct trainer_network_config *config, uint32_t l, struct base_error *error)
@@ -128,9 +122,9 @@ static int body_check_config(const struct trainer_network_config *config, struct
     }
     // Written so that NaN fails.
     if (config->body == TRAINER_BODY_SOFT_L2 &&
-        !(config->soft_l2 >= 0.0f && config->soft_l2 <= body_soft_l2_max)) {
+        !(config->soft_l2 >= 0.0f && config->soft_l2 <= TRAINER_SOFT_L2_MAX)) {
         return base_error_set(error, BASE_EINVAL, "network: soft_l2 = %g is not in 0..%g",
-                              (double)config->soft_l2, (double)body_soft_l2_max);
+                              (double)config->soft_l2, (double)TRAINER_SOFT_L2_MAX);
     }
     return body_check_towers(config, error);
 }

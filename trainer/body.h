@@ -30,6 +30,9 @@
 // The names in configurations and descriptors, by enum trainer_body; NULL after the last.
 extern const char *const trainer_body_names[];
 
+// Whether the body has experts in the numbers of level l, so that these may not both be 0.
+bool trainer_body_reads_experts(enum trainer_body body, uint32_t l);
+
 // NULL: BASE_EINVAL names the setting.
 struct trainer_graph *trainer_body_new(const struct trainer_network_config *config, struct base_error *error);
 

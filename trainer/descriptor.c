@@ -184,7 +184,7 @@ static json_t *write_body(const struct trainer_network_config *network)
         add(levels, level);
     }
     json_t *body = json_object();
-    put(body, "kind", json_string("ple"));
+    put(body, "kind", json_string(trainer_body_names[network->body]));
     put(body, "levels", levels);
     put(body, "tower_widths", write_numbers(network->tower_widths, network->tower_layers));
     return body;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "trainer/body.h"
 #include "trainer/descriptor_private.h"
 
 // A bound against descriptors that would make a reader allocate without end: weights of the dense network.
@@ -257,12 +258,27 @@ static int parse_widths(const json_t *object, const char *where, const char *nam
     return 0;
 }
 
+static int parse_kind(const json_t *body, enum trainer_body *kind, struct base_error *error)
+{
+    const char *name;
+    if (field_string(body, "body", "kind", &name, error)) {
+        return -1;
+    }
+    for (uint32_t i = 0; i < TRAINER_BODIES; i++) {
+        if (strcmp(name, trainer_body_names[i]) == 0) {
+            *kind = (enum trainer_body)i;
+            return 0;
+        }
+    }
+    return base_error_set(error, BASE_EFORMAT, "descriptor: body.kind \"%.80s\" is not known", name);
+}
+
 static int parse_body(const json_t *root, struct trainer_network_config *network, struct base_error *error)
 {
     static const char *const body_fields[] = {"kind", "levels", "tower_widths", NULL};
     static const char *const level_fields[] = {"widths", "per_task", "shared", NULL};
     const json_t *body = json_object_get(root, "body"), *levels;
-    if (fields_are(body, "body", body_fields, error) || field_equals(body, "body", "kind", "ple", error) ||
+    if (fields_are(body, "body", body_fields, error) || parse_kind(body, &network->body, error) ||
         field_array(body, "body", "levels", 1, TRAINER_LEVELS_MAX, &levels, &network->levels, error) ||
         parse_widths(body, "body", "tower_widths", 0, network->tower_widths, &network->tower_layers, error)) {
         return -1;

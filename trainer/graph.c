@@ -223,20 +223,21 @@ static void graph_whole(struct trainer_graph_tiles *tiles, enum trainer_tile_kin
 // Tiles of `stage`'s backward pass: every vector it reads, once.
 static void graph_cut_inputs(struct trainer_graph *graph, struct trainer_graph_stage *stage)
 {
+    bool *read = base_alloc_zeroed(graph->vectors, sizeof *read);
+    for (uint32_t l = stage->layers.begin; l < stage->layers.end; l++) {
+        read[graph->layer[l].input] = true;
+    }
+    for (uint32_t g = stage->gatings.begin; g < stage->gatings.end; g++) {
+        read[graph->gating[g].input] = true;
+    }
     stage->backward.begin = graph->backward.count;
     for (uint32_t v = 0; v < graph->vectors; v++) {
-        bool read = false;
-        for (uint32_t l = stage->layers.begin; l < stage->layers.end; l++) {
-            read |= graph->layer[l].input == v;
-        }
-        for (uint32_t g = stage->gatings.begin; g < stage->gatings.end; g++) {
-            read |= graph->gating[g].input == v;
-        }
-        if (read) {
+        if (read[v]) {
             graph_cut(&graph->backward, TRAINER_TILE_VECTOR, v, graph->vector[v].width);
         }
     }
     stage->backward.end = graph->backward.count;
+    free(read);
 }
 
 static const struct trainer_graph_tie *graph_tie_of(const struct trainer_graph *graph, uint32_t layer)

@@ -40,6 +40,14 @@ static int model_check_training(const struct trainer_model_config *config, struc
         return base_error_set(error, BASE_EINVAL, "keep_negatives %g is not in (0, 1]",
                               (double)config->loss.keep_negatives);
     }
+    // A step of SGD with a full minibatch draws tied weights to their mean by this share of their distance.
+    double pull = config->update.dense.rate * 2.0 * config->network.soft_l2 * config->loss.tasks;
+    if (config->network.body == TRAINER_BODY_SOFT_L2 && config->update.dense.kind == TRAINER_OPTIMISER_SGD &&
+        !(pull <= 1)) {
+        return base_error_set(error, BASE_EINVAL,
+                              "soft_l2 %g at the dense rate %g: 2 * rate * soft_l2 * tasks is above 1",
+                              (double)config->network.soft_l2, config->update.dense.rate);
+    }
     return trainer_update_check(&config->update, config->features.slots, error);
 }
 

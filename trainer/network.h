@@ -26,6 +26,8 @@ enum {
     TRAINER_TENSOR_NAME_MAX = 64,
 };
 
+#define TRAINER_SOFT_L2_MAX 1024.0f
+
 struct trainer_level_config {
     uint32_t widths[TRAINER_LAYERS_MAX]; // of every expert's layers; ReLU after each, the last included
     uint32_t layers;

@@ -186,13 +186,16 @@ Test(trainer_descriptor, training_settings_leave_no_trace)
 }
 
 // A model made of nothing but descriptor and snapshot scores as the trainer does, bit for bit.
-Test(trainer_descriptor, a_reader_made_of_it_scores_the_same_bits)
+static void expect_reader_scores(enum trainer_body body)
 {
     struct base_error error;
     struct trainer_model_config *config = model_config_make(1);
+    config->network.body = body;
+    config->network.soft_l2 = 0.125f;
     struct trainer_model *model = model_make(config, true);
     char *text = trainer_descriptor_write(config, &columns);
     struct trainer_descriptor *descriptor = parse(text);
+    cr_assert_eq(descriptor->config.network.body, body);
     model_train(model, 1, 0, 20);
     struct trainer_snapshot *snapshot = trainer_model_snapshot(model, 0, true);
     struct trainer_model *reader = model_load(NULL, &descriptor->config, snapshot);
@@ -213,6 +216,13 @@ Test(trainer_descriptor, a_reader_made_of_it_scores_the_same_bits)
     trainer_model_free(model);
     trainer_descriptor_free(descriptor);
     free(text);
+}
+
+Test(trainer_descriptor, a_reader_made_of_it_scores_the_same_bits)
+{
+    for (int body = 0; body < TRAINER_BODIES; body++) {
+        expect_reader_scores(body);
+    }
 }
 
 static void expect_refused(const char *text, size_t size, const char *said)
@@ -238,7 +248,10 @@ Test(trainer_descriptor, refuses_what_it_does_not_know)
         {"\"name\":\"click\",", "\"loss\":\"bce\",\"name\":\"click\",", "tasks are not those"},
         {"\"name\":\"click\",", "\"loss\":\"mse\",\"name\":\"click\",", "a stage's loss"},
         {"\"name\":\"purchase\",", "\"branch\":7,\"name\":\"purchase\",", "task 7 cannot"},
-        {"\"kind\":\"ple\"", "\"kind\":\"mmoe\"", "kind"},
+        {"\"kind\":\"ple\"", "\"kind\":\"mmoe\"", "tensors"},
+        {"\"kind\":\"ple\"", "\"kind\":\"sluice\"", "kind"},
+        {"\"kind\":\"ple\"", "\"kind\":\"\"", "kind"},
+        {"\"kind\":\"ple\"", "\"kind\":\"soft_l2\",\"soft_l2\":0.5", "soft_l2"},
         {"\"kind\":\"ple\",", "", "kind"},
         {"\"levels\":[{\"per_task\":1,\"shared\":1,\"widths\":[32,16]},",
          "\"levels\":[{\"per_task\":1,\"shared\":1,"
