@@ -260,7 +260,7 @@ static int parse_widths(const json_t *object, const char *where, const char *nam
 
 static int parse_kind(const json_t *body, enum trainer_body *kind, struct base_error *error)
 {
-    const char *name;
+    const char *name = "";
     if (field_string(body, "body", "kind", &name, error)) {
         return -1;
     }

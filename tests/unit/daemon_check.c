@@ -68,6 +68,43 @@ static struct support_outcome *run_text(struct place *place, const char *text)
     return outcome;
 }
 
+// Layers, gates and towers of every body are counted: two actions, 32 inputs, one level of 64-32, tower 16.
+Test(check, every_body_is_counted)
+{
+    const int inputs = 32, expert = inputs * 64 + 64 + 64 * 32 + 32, towers = 2 * (32 * 16 + 16 + 16 + 1);
+    const struct {
+        const char *name;
+        int parameters, tensors;
+    } bodies[] = {
+        {"ple", 4 * expert + 2 * inputs * 3 + towers, 16 + 2 + 8},
+        {"cgc", 4 * expert + 2 * inputs * 3 + towers, 16 + 2 + 8},
+        {"ml_mmoe", 4 * expert + 2 * inputs * 4 + towers, 16 + 2 + 8},
+        {"mmoe", 4 * expert + 2 * inputs * 4 + towers, 16 + 2 + 8},
+        {"moe", 4 * expert + inputs * 4 + towers, 16 + 1 + 8},
+        {"customized", 3 * expert + 2 * 32 * 16 + towers, 12 + 8},
+        {"cross_stitch", 2 * expert + 2 * 4 + towers, 8 + 2 + 8},
+        {"soft_l2", 2 * expert + towers, 8 + 8},
+        {"shared_bottom", expert + towers, 4 + 8},
+    };
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
+        struct place place;
+        char text[512], line[64];
+        snprintf(text, sizeof text,
+                 "source: {kind: files, path: data}\nslots: [{name: brand, path: categorical.brand, "
+                 "dimension: 32}]\n"
+                 "model: {body: %s, levels: [{experts: [64, 32], per_task: 1, shared: 2}], towers: [16]}\n",
+                 bodies[i].name);
+        struct support_outcome *outcome = run_text(&place, text);
+        cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+        snprintf(line, sizeof line, "model: default, %s of 1 levels, 2 tasks,", bodies[i].name);
+        cr_expect(strstr(outcome->out, line), "%s: %s", line, outcome->out);
+        snprintf(line, sizeof line, "dense: %d parameters in %d tensors", bodies[i].parameters,
+                 bodies[i].tensors);
+        cr_expect(strstr(outcome->out, line), "%s %s: %s", bodies[i].name, line, outcome->out);
+        free(outcome);
+    }
+}
+
 Test(check, every_error_is_told)
 {
     struct place place;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "support_directory.h"
+#include "trainer/body.h"
 
 struct fixture {
     struct base_config_problems problems;
@@ -423,6 +424,7 @@ Test(daemon_config, the_hash_follows_what_is_learned)
         "idle_timeout: 9s\nfuture: 1h\n",
         "segment: 1MiB\n",
         "orphan_timeout: 600s\n",
+        "model: {soft_l2: 0.01, body: ple}\n",
     };
     static const char *const other[] = {
         "tick: 501ms\n",
@@ -436,6 +438,8 @@ Test(daemon_config, the_hash_follows_what_is_learned)
         "keep_negatives: 0.9\n",
         "actions: [{name: click, topic: clicks, wait: 10m, window: 30m}]\n",
         "model: {ctcvr_to_ctr: full}\n",
+        "model: {body: mmoe}\n",
+        "model: {soft_l2: 0.02}\n",
     };
     for (size_t i = 0; i < sizeof same / sizeof *same + sizeof other / sizeof *other; i++) {
         bool equal = i < sizeof same / sizeof *same;
@@ -462,7 +466,32 @@ Test(daemon_config, checks_of_the_model)
     error(MINIMAL "model: {levels: [{per_task: 0, shared: 0}]}\n", "a level needs experts");
     error(MINIMAL "model: {towers: [16, 16, 16, 16, 16, 16, 16, 16, 16]}\n", "9 layers; at most 8");
     error(MINIMAL "model: {levels: [{}, {}, {}, {}, {}, {}, {}, {}, {}]}\n", "9 levels; at most 8");
-    error(MINIMAL "model: {body: mmoe}\n", "\"mmoe\" is not one of: ple");
+    error(MINIMAL "model: {body: sluice}\n", "\"sluice\" is not one of: ple, cgc, ml_mmoe");
+    error(MINIMAL "model: {body: moe, levels: [{per_task: 0, shared: 0}]}\n", "a level needs experts");
+    error(MINIMAL "model: {body: soft_l2, soft_l2: -0.1}\n", "model.soft_l2");
+    error(MINIMAL "model: {body: soft_l2, soft_l2: 100}\n", "model.soft_l2: 100 is too much");
+}
+
+// One line changes the body.
+Test(daemon_config, every_body_takes_the_same_levels)
+{
+    for (int body = 0; body < TRAINER_BODIES; body++) {
+        char text[512];
+        snprintf(text, sizeof text,
+                 MINIMAL "model: {levels: [{experts: [32, 16]}, {experts: [16]}], body: %s}\n",
+                 trainer_body_names[body]);
+        struct fixture *fixture = fixture_load(text);
+        cr_assert_not_null(fixture->config, "%s: %s", text, fixture->problems.item[0].text);
+        const struct trainer_network_config *network = &daemon_config_model(fixture->config)->network;
+        cr_expect_eq(network->body, body);
+        cr_expect_float_eq(network->soft_l2, 0.01f, 0.0f);
+        cr_expect_eq(network->levels, 2u);
+        fixture_free(fixture);
+    }
+    // Without experts there are no numbers of experts to be wrong.
+    struct fixture *fixture =
+        good(MINIMAL "model: {body: shared_bottom, levels: [{per_task: 0, shared: 0}]}\n");
+    fixture_free(fixture);
 }
 
 Test(daemon_config, checks_of_the_source)
