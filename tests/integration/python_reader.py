@@ -46,16 +46,27 @@ def compare(model, answer):
         check(f"{name} are all alike", float(expected.std()) > 1e-3)
 
 
-def run(program, client, element):
-    client.flushall()
-    process = subprocess.Popen([program, client.connection_pool.connection_kwargs["path"], element],
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+class Program:
+    """The C program, publishing a model of `body` into an empty Redis."""
 
-    def publish(kind):
-        process.stdin.write(kind + "\n")
-        process.stdin.flush()
-        return json.loads(process.stdout.readline())
+    def __init__(self, program, client, element, body):
+        client.flushall()
+        self.process = subprocess.Popen([program, client.connection_pool.connection_kwargs["path"], element, body],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
+    def publish(self, kind):
+        self.process.stdin.write(kind + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def end(self):
+        self.process.stdin.close()
+        check("the program ends well", self.process.wait(10) == 0)
+
+
+def run(path, client, element):
+    program = Program(path, client, element, "ple")
+    publish = program.publish
     reader = freshet.Reader(client, "test")
     check("nothing is published yet", not reader.follow(0.05))
     for number in range(1, 14):
@@ -78,8 +89,30 @@ def run(program, client, element):
 
     begin = time.monotonic()
     check("the wait ends", not reader.follow(0.3) and 0.25 < time.monotonic() - begin < 2)
-    process.stdin.close()
-    check("the program ends well", process.wait(10) == 0)
+    program.end()
+
+
+def bodies(path, client):
+    """Every body scores as in C; an unknown one is refused."""
+    seen = set()
+    for body in sorted(freshet.BODIES, key=lambda name: name == "ple"):  # PLE last: what refusals() reads
+        program = Program(path, client, "fp32", body)
+        reader = freshet.Reader(client, "test")
+        for kind in ("base", "delta"):
+            answer = program.publish(kind)
+            check(f"{body} is followed", reader.follow(2))
+            check("the body", reader.model.descriptor["body"]["kind"] == body)
+            compare(reader.model, answer)
+        program.end()
+        seen.add(tuple(answer["products"]))
+        for wrong in ({"kind": "sluice"}, {"skip": True}):
+            descriptor = dict(reader.model.descriptor, body=dict(reader.model.descriptor["body"], **wrong))
+            try:
+                freshet.Model(descriptor)
+                check(f"{wrong} is refused", False)
+            except freshet.FormatError:
+                pass
+    check("no two bodies score alike", len(seen) == len(freshet.BODIES) == 9)
 
 
 def refusals(client):
@@ -119,6 +152,7 @@ def main():
     known_values()
     for element in ("fp32", "fp16"):
         run(program, client, element)
+    bodies(program, client)
     refusals(client)
     print("python_reader: the Python reader agrees with the C reader")
 

@@ -32,17 +32,20 @@ static const char *const numeric_paths[] = {"item.price", "age"};
 
 const struct trainer_model_config *model_config(int variant)
 {
-    static struct trainer_model_config configs[2];
+    static struct trainer_model_config configs[MODEL_BODIES + TRAINER_BODIES];
     struct trainer_model_config *config = &configs[variant];
     *config = (struct trainer_model_config){
         .features =
             {.layout = {3, 2}, .slots = MODEL_SLOTS, .slot = slots, .numerics = 2, .numeric = numerics},
         .network =
             {
+                .body =
+                    variant < MODEL_BODIES ? TRAINER_BODY_PLE : (enum trainer_body)(variant - MODEL_BODIES),
+                .soft_l2 = 0.0625f,
                 .tasks = MODEL_TASKS,
                 .levels = 2,
                 .level = {{{32, 16}, 2, 1, 2}, {{16}, 1, 2, 1}},
-                .tower_widths = {variant == 0 ? 16 : 32},
+                .tower_widths = {variant == 1 ? 32 : 16},
                 .tower_layers = 1,
                 .batch = MODEL_BATCH,
             },

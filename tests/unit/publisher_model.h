@@ -12,9 +12,11 @@ enum {
     MODEL_COLUMNS_SIZE = 128, // most bytes of an impression's columns
     MODEL_USERS = 300,
     MODEL_ITEMS = 80,
+    MODEL_BODIES = 2,
 };
 
-// Borrowed; the same each time. `variant` 1 has another tower, hence another descriptor.
+// Borrowed; the same each time. `variant` 1 has another tower, hence another descriptor; MODEL_BODIES + b has
+// the body b.
 const struct trainer_model_config *model_config(int variant);
 // The caller frees it.
 char *model_descriptor(int variant);

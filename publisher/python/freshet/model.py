@@ -1,12 +1,14 @@
-"""A model as its descriptor says: rows by key, dense tensors, and the forward pass of PLE in numpy."""
+"""A model as its descriptor says: rows by key, dense tensors, and the forward pass in numpy."""
 
 import struct
 
 import numpy
 import xxhash
 
+from .bodies import BODIES, layers
 from .chunk import FormatError
 
+BODY_FIELDS = {"kind", "levels", "tower_widths"}
 DESCRIPTOR_FIELDS = {"body", "canonical_bytes", "columns", "format", "hashing", "inputs", "numeric_inputs",
                      "slots", "tasks", "tensors"}
 TASK_FIELDS = {"branch", "imputed", "loss", "name", "parent", "stage"}
@@ -50,7 +52,8 @@ class Model:
 
     def __init__(self, descriptor):
         if (descriptor.get("format") != 1 or set(descriptor) != DESCRIPTOR_FIELDS
-                or descriptor["hashing"] != HASHING or descriptor["body"]["kind"] != "ple"):
+                or descriptor["hashing"] != HASHING or set(descriptor["body"]) != BODY_FIELDS
+                or descriptor["body"]["kind"] not in BODIES):
             raise FormatError("a descriptor of unknown format, fields, hashing or body")
         for task in descriptor["tasks"]:
             if not set(task) <= TASK_FIELDS or task.get("loss", "bce") not in LOSSES:
@@ -147,38 +150,15 @@ class Model:
                 at += 1
         return x
 
-    def _layers(self, h, prefix, count):
-        for layer in range(count):
-            weight, bias = (self.dense[f"{prefix}.layer{layer}.{kind}"] for kind in ("weight", "bias"))
-            h = numpy.maximum(h @ weight + bias, 0)
-        return h
-
-    def _mixture(self, x, gate, experts):
-        scores = x @ self.dense[gate + ".weight"]
-        scores = numpy.exp(scores - scores.max(axis=1, keepdims=True))
-        scores /= scores.sum(axis=1, keepdims=True)
-        return numpy.einsum("ne,end->nd", scores, numpy.stack(experts))
-
     def logits(self, x):
-        """[n, tasks]: PLE's levels, then the towers."""
+        """[n, outputs of all tasks]: the body, then the towers."""
         tasks = len(self.tasks)
-        h = [x] * (tasks + 1)  # what each task's group reads, then the shared one
-        levels = self.descriptor["body"]["levels"]
-        for number, level in enumerate(levels):
-            depth = len(level["widths"])
-            own = [[self._layers(h[k], f"level{number}.task{k}.expert{e}", depth)
-                    for e in range(level["per_task"])] for k in range(tasks)]
-            shared = [self._layers(h[tasks], f"level{number}.shared.expert{e}", depth)
-                      for e in range(level["shared"])]
-            mixed = [self._mixture(h[k], f"level{number}.task{k}.gate", own[k] + shared) for k in range(tasks)]
-            if number + 1 < len(levels):
-                everything = [expert for group in own for expert in group] + shared
-                mixed.append(self._mixture(h[tasks], f"level{number}.shared.gate", everything))
-            h = mixed
-        towers = len(self.descriptor["body"]["tower_widths"])
+        body = self.descriptor["body"]
+        h = BODIES[body["kind"]](self.dense, body, tasks, x)
+        towers = len(body["tower_widths"])
         out = []
         for k in range(tasks):
-            hidden = self._layers(h[k], f"task{k}.tower", towers)
+            hidden = layers(self.dense, f"task{k}.tower", towers, h[k])
             for j in range(task_outputs(self.descriptor["tasks"][k])):
                 name = f"task{k}.tower.output{j or ''}"
                 out.append(hidden @ self.dense[name + ".weight"] + self.dense[name + ".bias"])
