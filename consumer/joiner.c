@@ -12,59 +12,8 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "consumer/dedupe.h"
-#include "consumer/journey.h"
-#include "consumer/orphans.h"
+#include "consumer/joiner_private.h"
 #include "consumer/segments.h"
-
-enum cursor_class {
-    CURSOR_WAIT,    // of `rank` at `stage`: N0, C1
-    CURSOR_FINAL,   // of `stage`: F3
-    CURSOR_DROP,    // of `stage`: a segment whose last record passed its window
-    CURSOR_ORPHANS, // expiry
-    CURSOR_SEEN,    // of `rank`: a segment of remembered ids
-};
-
-// A stage has a wait for each of its actions, F3 and a drop; a lane has orphans and remembered ids.
-enum { CURSORS_MAX = CONSUMER_TOPICS_MAX + 2 * CONSUMER_TOPICS_MAX + 1 + CONSUMER_TOPICS_MAX };
-
-struct joiner_cursor {
-    enum cursor_class class;
-    uint32_t stage;
-    uint32_t rank;
-    int64_t delay; // of WAIT and FINAL: ms after the entry
-    uint64_t next; // the record that it stands before
-};
-
-struct consumer_joiner {
-    struct consumer_funnel funnel;
-    uint32_t lane;
-    int64_t dedupe_impressions;
-    int64_t orphan_timeout;
-    uint64_t orphan_max;
-    bool keep_all;
-    uint64_t keep_below;  // unless keep_all: an N0 is kept iff the hash of its id is below
-    float sampled_weight; // 1 / r
-    bool train_final;
-
-    struct consumer_journey *journey[CONSUMER_TOPICS_MAX]; // by stage
-    struct consumer_dedupe *dedupe[CONSUMER_TOPICS_MAX];   // by rank; [0] is not used
-    struct consumer_orphans *orphans;
-    struct consumer_pool *pool;
-    struct consumer_lane_counters *counters;
-
-    struct joiner_cursor cursor[CURSORS_MAX]; // [cursors], in the order of rule 1
-    int64_t due[CURSORS_MAX];                 // the time of each; CONSUMER_TIME_MAX: none
-    uint32_t cursors;
-    uint32_t wait[CONSUMER_TOPICS_MAX]; // by rank: its wait's cursor
-    uint32_t drop[CONSUMER_TOPICS_MAX]; // by stage
-    uint32_t seen[CONSUMER_TOPICS_MAX]; // by rank
-    uint32_t expiry;
-
-    uint64_t sequence;
-    consumer_sample_sink *sink;
-    void *context;
-};
 
 static uint32_t joiner_add_cursor(struct consumer_joiner *joiner, struct joiner_cursor cursor)
 {
@@ -88,10 +37,11 @@ static void joiner_add_cursors(struct consumer_joiner *joiner)
                     .class = CURSOR_WAIT, .stage = stage, .rank = rank, .delay = funnel->action[rank].wait});
         }
         if (stage > 0) {
-            joiner_add_cursor(joiner, (struct joiner_cursor){.class = CURSOR_FINAL,
-                                                             .stage = stage,
-                                                             .rank = compiled->next,
-                                                             .delay = funnel->action[compiled->next].window});
+            joiner->final[stage] = joiner_add_cursor(
+                joiner, (struct joiner_cursor){.class = CURSOR_FINAL,
+                                               .stage = stage,
+                                               .rank = compiled->next,
+                                               .delay = funnel->action[compiled->next].window});
         }
         joiner->drop[stage] =
             joiner_add_cursor(joiner, (struct joiner_cursor){.class = CURSOR_DROP, .stage = stage});
@@ -105,8 +55,8 @@ static void joiner_add_cursors(struct consumer_joiner *joiner)
 
 // Empty logs if `state` is NULL, else the saved ones. A stage's log says what is joined in its parent's,
 // which is one of those before it.
-static int joiner_open_logs(struct consumer_joiner *joiner, const struct consumer_lane_config *config,
-                            struct base_reader *state, int64_t now, struct base_error *error)
+int joiner_open_logs(struct consumer_joiner *joiner, const struct consumer_lane_config *config,
+                     struct base_reader *state, int64_t now, struct base_error *error)
 {
     char name[CONSUMER_SEGMENTS_NAME_MAX + 1];
     for (uint32_t stage = 0; stage < joiner->funnel.stages; stage++) {
@@ -151,9 +101,9 @@ static int joiner_open_logs(struct consumer_joiner *joiner, const struct consume
 }
 
 // Everything but the logs.
-static struct consumer_joiner *joiner_make(const struct consumer_lane_config *config,
-                                           const struct consumer_funnel *funnel, struct consumer_pool *pool,
-                                           struct consumer_lane_counters *counters)
+struct consumer_joiner *joiner_make(const struct consumer_lane_config *config,
+                                    const struct consumer_funnel *funnel, struct consumer_pool *pool,
+                                    struct consumer_lane_counters *counters)
 {
     struct consumer_joiner *joiner = base_alloc_zeroed(1, sizeof *joiner);
     joiner->funnel = *funnel;
@@ -215,9 +165,9 @@ void consumer_joiner_begin(struct consumer_joiner *joiner, consumer_sample_sink 
     joiner->context = context;
 }
 
-// Emits a sample about record `number` of a stage: `mask` and `labels` have a bit a task.
+// Emits a sample about record `number` of a stage: `mask` and `labels` have a bit a task; `value` is task's.
 static int joiner_emit(struct consumer_joiner *joiner, int64_t now, enum base_kind kind, uint32_t stage,
-                       uint64_t number, uint32_t task, unsigned mask, unsigned labels,
+                       uint64_t number, uint32_t task, unsigned mask, unsigned labels, float value,
                        struct base_error *error)
 {
     struct consumer_journey_record record;
@@ -243,11 +193,16 @@ static int joiner_emit(struct consumer_joiner *joiner, int64_t now, enum base_ki
     };
     for (uint32_t k = 0; k < joiner->funnel.ranks - 1; k++) {
         sample.label[k] = labels >> k & 1;
+        sample.value[k] = !sample.label[k] ? 0 : k == task ? value : NAN;
         if (mask >> k & 1) {
             // The click's logit accounts for the sampling itself (label-delay.md, section 2); products do
             // not.
             sample.weight[k] = kind == BASE_N0 && k > 0 ? joiner->sampled_weight : 1;
         }
+    }
+    // The action that started the stage is the record itself.
+    if (stage > 0 && sample.label[stage - 1] && record.valued) {
+        sample.value[stage - 1] = consumer_journey_value(record.value);
     }
     joiner->counters->samples[kind]++;
     return joiner->sink(joiner->context, &sample, error);
@@ -260,7 +215,7 @@ static void joiner_aim_expiry(struct consumer_joiner *joiner)
 }
 
 // Sets the time at which a cursor falls due.
-static int joiner_aim(struct consumer_joiner *joiner, uint32_t index, struct base_error *error)
+int joiner_aim(struct consumer_joiner *joiner, uint32_t index, struct base_error *error)
 {
     const struct joiner_cursor *cursor = &joiner->cursor[index];
     struct consumer_journey *journey = joiner->journey[cursor->stage];
@@ -312,6 +267,14 @@ static bool joiner_wait_passed(const struct consumer_joiner *joiner, uint32_t ra
     return number < joiner->cursor[joiner->wait[rank]].next;
 }
 
+uint64_t joiner_values_from(const struct consumer_joiner *joiner, uint32_t rank)
+{
+    uint32_t stage = joiner->funnel.action[rank].parent;
+    // F3 says what the stage's own action came to, after its wait; others are asked for once.
+    bool final = stage > 0 && rank == joiner->funnel.stage[stage].next;
+    return joiner->cursor[final ? joiner->final[stage] : joiner->wait[rank]].next;
+}
+
 // Joins an action to record `number` of its parent's stage.
 static int joiner_join(struct consumer_joiner *joiner, int64_t now, const struct consumer_event *event,
                        uint64_t number, const struct consumer_journey_record *parent,
@@ -334,21 +297,27 @@ static int joiner_join(struct consumer_joiner *joiner, int64_t now, const struct
         .impression_id = parent->impression_id,
         .touch = event->touch,
         .columns = parent->columns,
+        .valued = !isnan(event->value),
+        .value = event->value,
     };
+    float value = consumer_journey_value(event->value);
     // `parent` is borrowed until the parent's log changes: the sample first, then the log.
     if (late && joiner_emit(joiner, now, rank == 1 ? BASE_L : BASE_D2, action->parent, number, task,
-                            1u << task, 1u << task, error) != 0) {
+                            1u << task, 1u << task, value, error) != 0) {
         return -1;
     }
+    struct consumer_journey *journey = joiner->journey[action->parent];
+    if (!isnan(value) && number >= joiner_values_from(joiner, rank)) {
+        consumer_values_put(consumer_journey_values(journey), number, rank, value);
+    }
     if (rank >= joiner->funnel.stages) {
-        struct consumer_journey *journey = joiner->journey[action->parent];
-        if (consumer_journey_mark(journey, number, rank, now, event->event_time, error) != 0) {
+        if (consumer_journey_mark(journey, number, rank, now, event->event_time, event->value, error) != 0) {
             return -1;
         }
         joiner->due[joiner->drop[action->parent]] = consumer_journey_drop_time(journey);
         return 0;
     }
-    consumer_journey_join(joiner->journey[action->parent], number, rank);
+    consumer_journey_join(journey, number, rank);
     return joiner_enter(joiner, rank, &record, base_hash_bytes(record.impression_id, 0), error);
 }
 
@@ -599,12 +568,13 @@ static int joiner_fire_wait(struct consumer_joiner *joiner, int64_t now, const s
     uint32_t task = rank - 1;
     struct consumer_journey *journey = joiner->journey[cursor->stage];
     if (consumer_journey_joined(journey, cursor->next, rank)) {
+        float value = consumer_values_get(consumer_journey_values(journey), cursor->next, rank);
         return joiner_emit(joiner, now, BASE_C1, cursor->stage, cursor->next, task, 1u << task, 1u << task,
-                           error);
+                           value, error);
     }
     unsigned negatives = joiner->funnel.negatives[rank];
     if (cursor->stage == 0) {
-        return joiner_emit(joiner, now, BASE_N0, 0, cursor->next, task, negatives, 0, error);
+        return joiner_emit(joiner, now, BASE_N0, 0, cursor->next, task, negatives, 0, 0, error);
     }
     struct consumer_journey_record record;
     if (consumer_journey_read(journey, cursor->next, &record, error) != 0) {
@@ -613,7 +583,7 @@ static int joiner_fire_wait(struct consumer_joiner *joiner, int64_t now, const s
     if (record.paid) {
         return 0; // rule 21
     }
-    return joiner_emit(joiner, now, BASE_C1, cursor->stage, cursor->next, task, negatives, 0, error);
+    return joiner_emit(joiner, now, BASE_C1, cursor->stage, cursor->next, task, negatives, 0, 0, error);
 }
 
 // A stage's window is over: what it came to is final. Every action up to the stage's own happened.
@@ -622,10 +592,12 @@ static int joiner_fire_final(struct consumer_joiner *joiner, int64_t now, const 
 {
     uint32_t task = cursor->rank - 1;
     unsigned labels = (1u << task) - 1;
-    if (consumer_journey_joined(joiner->journey[cursor->stage], cursor->next, cursor->rank)) {
+    struct consumer_journey *journey = joiner->journey[cursor->stage];
+    if (consumer_journey_joined(journey, cursor->next, cursor->rank)) {
         labels |= 1u << task;
     }
-    return joiner_emit(joiner, now, BASE_F3, cursor->stage, cursor->next, task, 0, labels, error);
+    float value = consumer_values_get(consumer_journey_values(journey), cursor->next, cursor->rank);
+    return joiner_emit(joiner, now, BASE_F3, cursor->stage, cursor->next, task, 0, labels, value, error);
 }
 
 static int joiner_fire(struct consumer_joiner *joiner, int64_t now, uint32_t index, struct base_error *error)
@@ -640,6 +612,10 @@ static int joiner_fire(struct consumer_joiner *joiner, int64_t now, uint32_t ind
             return -1;
         }
         cursor->next++;
+        if (cursor->next - 1 < joiner_values_from(joiner, cursor->rank)) {
+            struct consumer_values *values = consumer_journey_values(joiner->journey[cursor->stage]);
+            consumer_values_remove(values, cursor->next - 1, cursor->rank);
+        }
         break;
     case CURSOR_DROP:
         consumer_journey_drop(joiner->journey[cursor->stage]);
@@ -684,103 +660,4 @@ void consumer_joiner_usage(const struct consumer_joiner *joiner, struct consumer
         usage->index_bytes += consumer_dedupe_memory_bytes(joiner->dedupe[rank]);
         usage->log_bytes += consumer_dedupe_disk_bytes(joiner->dedupe[rank]);
     }
-}
-
-// ---- saving and restoring ---------------------------------------------------
-
-int consumer_joiner_save(struct consumer_joiner *joiner, uint64_t cut, struct base_buffer *state,
-                         struct base_sync *sync, struct base_error *error)
-{
-    size_t before = state->size;
-    int result = 0;
-    for (uint32_t stage = 0; stage < joiner->funnel.stages && result == 0; stage++) {
-        result = consumer_journey_save(joiner->journey[stage], cut, state, sync, error);
-    }
-    for (uint32_t rank = 1; rank < joiner->funnel.ranks && result == 0; rank++) {
-        result = consumer_dedupe_save(joiner->dedupe[rank], cut, state, sync, error);
-    }
-    if (result != 0) {
-        state->size = before;
-        return -1;
-    }
-    // When a cursor is due follows from where it stands; where one stands that only drops, from its log.
-    base_buffer_u64(state, joiner->sequence);
-    for (uint32_t i = 0; i < joiner->cursors; i++) {
-        base_buffer_u64(state, joiner->cursor[i].next);
-    }
-    consumer_orphans_save(joiner->orphans, state);
-    return 0;
-}
-
-void consumer_joiner_cut_done(struct consumer_joiner *joiner, uint64_t cut)
-{
-    for (uint32_t stage = 0; stage < joiner->funnel.stages; stage++) {
-        consumer_journey_cut_done(joiner->journey[stage], cut);
-    }
-    for (uint32_t rank = 1; rank < joiner->funnel.ranks; rank++) {
-        consumer_dedupe_cut_done(joiner->dedupe[rank], cut);
-    }
-}
-
-static int joiner_damaged(const struct consumer_joiner *joiner, const char *what, struct base_error *error)
-{
-    return base_error_set(error, BASE_EFORMAT, "the saved state of lane %u is corrupt: its %s cannot be",
-                          joiner->lane, what);
-}
-
-static int joiner_restore_orphans(struct consumer_joiner *joiner, struct base_reader *state,
-                                  struct base_error *error)
-{
-    uint64_t count = base_reader_u64(state);
-    int64_t time = CONSUMER_TIME_MIN;
-    for (uint64_t i = 0; i < count; i++) {
-        struct consumer_pending *orphan =
-            consumer_pool_restore(joiner->pool, joiner->lane, joiner->funnel.ranks, state);
-        if (!orphan) {
-            return joiner_damaged(joiner, "orphans", error);
-        }
-        bool touch = joiner->funnel.action[orphan->event.rank].last_touch;
-        struct base_span key = touch ? orphan->event.touch : orphan->event.impression_id;
-        if (!key.data || orphan->time < time) {
-            consumer_pool_give(joiner->pool, orphan);
-            return joiner_damaged(joiner, "orphans", error);
-        }
-        time = orphan->time;
-        consumer_orphans_add(joiner->orphans, orphan, key);
-    }
-    return 0;
-}
-
-struct consumer_joiner *consumer_joiner_restore(const struct consumer_lane_config *config,
-                                                const struct consumer_funnel *funnel,
-                                                struct consumer_pool *pool,
-                                                struct consumer_lane_counters *counters, int64_t now,
-                                                struct base_reader *state, struct base_error *error)
-{
-    struct consumer_joiner *joiner = joiner_make(config, funnel, pool, counters);
-    int failed = joiner_open_logs(joiner, config, state, now, error);
-    joiner->sequence = base_reader_u64(state);
-    for (uint32_t i = 0; i < joiner->cursors; i++) {
-        joiner->cursor[i].next = base_reader_u64(state);
-    }
-    failed = failed || joiner_restore_orphans(joiner, state, error) != 0;
-    for (uint32_t i = 0; i < joiner->cursors && !failed; i++) {
-        const struct joiner_cursor *cursor = &joiner->cursor[i];
-        const struct consumer_journey *journey = joiner->journey[cursor->stage];
-        bool walks = cursor->class == CURSOR_WAIT || cursor->class == CURSOR_FINAL;
-        bool stands = !walks || (consumer_journey_begin(journey) <= cursor->next &&
-                                 cursor->next <= consumer_journey_end(journey));
-        if (!stands) {
-            failed = joiner_damaged(joiner, "cursors", error);
-        } else if (joiner_aim(joiner, i, error) != 0) {
-            failed = -1;
-        } else if (joiner->due[i] <= now) { // up to there everything has fired
-            failed = joiner_damaged(joiner, "time", error);
-        }
-    }
-    if (failed) {
-        consumer_joiner_free(joiner);
-        return NULL;
-    }
-    return joiner;
 }

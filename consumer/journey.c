@@ -5,7 +5,10 @@
 #include "consumer/journey.h"
 
 #include <assert.h>
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/hash.h"
 #include "consumer/event.h"
@@ -26,6 +29,7 @@ enum journey_kind {
 enum {
     JOURNEY_PAID = 1,  // struct consumer_journey_record.paid
     JOURNEY_TOUCH = 2, // has a touch key
+    JOURNEY_VALUE = 4, // the action has a value; logs from before there were values have no such record
 };
 
 struct journey_header {
@@ -40,8 +44,8 @@ struct journey_header {
     int64_t event_time;
     int64_t impression_time;
     uint64_t parent;
-    uint64_t previous;
-    // columns, padded to 8; id; touch; padding to 8
+    uint64_t previous; // a mark's: the bits of its value
+    // columns, padded to 8; id; touch; padding to 8; the value's bits, if there is one
 };
 
 static_assert(sizeof(struct journey_header) % 8 == 0, "columns stay aligned");
@@ -60,6 +64,7 @@ struct consumer_journey {
     struct consumer_segments *segments;
     struct consumer_index *by_id; // or NULL
     struct consumer_index *by_touch;
+    struct consumer_values *values;
     int64_t retention;
     int64_t last_entry;
 
@@ -74,6 +79,7 @@ static struct consumer_journey *journey_make(const struct consumer_journey_confi
     struct consumer_journey *journey = base_alloc_zeroed(1, sizeof *journey);
     journey->retention = config->retention;
     journey->last_entry = INT64_MIN;
+    journey->values = consumer_values_new();
     journey->by_id = config->by_id ? consumer_index_new() : NULL;
     journey->by_touch = config->by_touch ? consumer_index_new() : NULL;
     return journey;
@@ -114,6 +120,7 @@ void consumer_journey_free(struct consumer_journey *journey)
     }
     free(journey->chunks);
     consumer_segments_free(journey->segments);
+    consumer_values_free(journey->values);
     consumer_index_free(journey->by_id);
     consumer_index_free(journey->by_touch);
     free(journey);
@@ -158,6 +165,13 @@ static size_t journey_padded(size_t size)
     return (size + 7) / 8 * 8;
 }
 
+// Of a record without its value.
+static size_t journey_size(const struct journey_header *header)
+{
+    return sizeof *header + journey_padded(header->columns_size) +
+           journey_padded((size_t)header->id_size + header->touch_size);
+}
+
 static void journey_view(const struct journey_header *header, struct consumer_journey_record *record)
 {
     const uint8_t *bytes = (const uint8_t *)(header + 1);
@@ -174,6 +188,10 @@ static void journey_view(const struct journey_header *header, struct consumer_jo
     };
     if (header->flags & JOURNEY_TOUCH) {
         record->touch = base_span_make(id + header->id_size, header->touch_size);
+    }
+    if (header->flags & JOURNEY_VALUE) {
+        record->valued = true;
+        memcpy(&record->value, (const uint8_t *)header + journey_size(header), sizeof record->value);
     }
 }
 
@@ -264,10 +282,15 @@ static void journey_fill(struct journey_header *header, const struct consumer_jo
                          uint64_t previous, size_t size)
 {
     // The padding is part of the checksum: the last word first, then what overwrites its beginning.
-    memset((uint8_t *)header + size - 8, 0, 8);
+    size_t unvalued = size - (record->valued ? sizeof record->value : 0);
+    memset((uint8_t *)header + unvalued - 8, 0, 8);
+    if (record->valued) {
+        memcpy((uint8_t *)header + unvalued, &record->value, sizeof record->value);
+    }
     *header = (struct journey_header){
         .kind = JOURNEY_RECORD,
-        .flags = (uint8_t)((record->paid ? JOURNEY_PAID : 0) | (record->touch.data ? JOURNEY_TOUCH : 0)),
+        .flags = (uint8_t)((record->paid ? JOURNEY_PAID : 0) | (record->touch.data ? JOURNEY_TOUCH : 0) |
+                           (record->valued ? JOURNEY_VALUE : 0)),
         .columns_size = (uint32_t)record->columns.size,
         .id_size = (uint32_t)record->impression_id.size,
         .touch_size = (uint32_t)record->touch.size,
@@ -318,7 +341,8 @@ int consumer_journey_append(struct consumer_journey *journey, const struct consu
     }
 
     size_t size = sizeof(struct journey_header) + journey_padded(record->columns.size) +
-                  journey_padded(record->impression_id.size + record->touch.size);
+                  journey_padded(record->impression_id.size + record->touch.size) +
+                  (record->valued ? sizeof record->value : 0);
     struct journey_header *header = consumer_segments_begin(journey->segments, size, fresh, error);
     if (!header) {
         return -1;
@@ -342,7 +366,7 @@ void consumer_journey_join(struct consumer_journey *journey, uint64_t number, ui
 }
 
 int consumer_journey_mark(struct consumer_journey *journey, uint64_t number, uint32_t rank, int64_t now,
-                          int64_t event_time, struct base_error *error)
+                          int64_t event_time, double value, struct base_error *error)
 {
     struct journey_header *header =
         consumer_segments_begin(journey->segments, sizeof *header, journey->end, error);
@@ -356,6 +380,10 @@ int consumer_journey_mark(struct consumer_journey *journey, uint64_t number, uin
         .event_time = event_time,
         .parent = number,
     };
+    if (!isnan(value)) {
+        header->flags = JOURNEY_VALUE;
+        memcpy(&header->previous, &value, sizeof value);
+    }
     consumer_segments_end(journey->segments, journey->last_entry, journey->end);
     consumer_journey_join(journey, number, rank);
     return 0;
@@ -364,6 +392,16 @@ int consumer_journey_mark(struct consumer_journey *journey, uint64_t number, uin
 bool consumer_journey_joined(const struct consumer_journey *journey, uint64_t number, uint32_t rank)
 {
     return journey_entry(journey, number)->joined >> rank & 1;
+}
+
+struct consumer_values *consumer_journey_values(struct consumer_journey *journey)
+{
+    return journey->values;
+}
+
+float consumer_journey_value(double value)
+{
+    return fabs(value) <= (double)FLT_MAX ? (float)value : NAN;
 }
 
 uint64_t consumer_journey_begin(const struct consumer_journey *journey)
@@ -420,6 +458,7 @@ uint64_t consumer_journey_memory_bytes(const struct consumer_journey *journey)
     for (uint64_t i = 0; i < journey->chunk_capacity; i++) {
         bytes += journey->chunks[i] ? JOURNEY_CHUNK * sizeof **journey->chunks : 0;
     }
+    bytes += consumer_values_bytes(journey->values);
     bytes += journey->by_id ? consumer_index_bytes(journey->by_id) : 0;
     bytes += journey->by_touch ? consumer_index_bytes(journey->by_touch) : 0;
     return bytes;
@@ -511,8 +550,8 @@ static bool journey_scan_index(struct journey_scan *scan)
             journey_scan_touch(journey, number, header->previous));
 }
 
-// The action of `rank` was joined to record `number`, if that is still held.
-static bool journey_scan_join(struct consumer_journey *journey, uint64_t number, uint32_t rank)
+// The action of `rank` was joined to record `number`, if that is still held; `value` NaN: it has none.
+static bool journey_scan_join(struct consumer_journey *journey, uint64_t number, uint32_t rank, double value)
 {
     if (number >= journey->end || rank >= CONSUMER_TOPICS_MAX) {
         return false;
@@ -524,6 +563,9 @@ static bool journey_scan_join(struct consumer_journey *journey, uint64_t number,
         return false;
     }
     consumer_journey_join(journey, number, rank);
+    if (!isnan(consumer_journey_value(value))) {
+        consumer_values_put(journey->values, number, rank, consumer_journey_value(value));
+    }
     return true;
 }
 
@@ -532,21 +574,24 @@ static bool journey_scan_record(struct journey_scan *scan, const struct journey_
 {
     struct consumer_journey *journey = scan->journey;
     uint64_t number = journey->end;
-    size_t wanted = sizeof *header + journey_padded(header->columns_size) +
-                    journey_padded((size_t)header->id_size + header->touch_size);
+    bool valued = header->flags & JOURNEY_VALUE;
+    // Sizes that are not the record's would be read beyond its end.
+    if (size != journey_size(header) + (valued ? sizeof(double) : 0)) {
+        return false;
+    }
+    struct consumer_journey_record record;
+    journey_view(header, &record);
     bool touch = header->flags & JOURNEY_TOUCH;
-    if (number == scan->end || size != wanted || !journey_time_fits(header->entry) ||
-        header->entry < journey->last_entry || header->entry > scan->last_entry ||
-        (!touch && header->touch_size) ||
+    if (number == scan->end || !journey_time_fits(header->entry) || header->entry < journey->last_entry ||
+        header->entry > scan->last_entry || (!touch && header->touch_size) ||
         (header->previous != CONSUMER_JOURNEY_NONE && header->previous >= number) ||
-        (scan->parent && !journey_scan_join(scan->parent, header->parent, scan->rank))) {
+        (scan->parent &&
+         !journey_scan_join(scan->parent, header->parent, scan->rank, valued ? record.value : NAN))) {
         return false;
     }
     if (number - scan->indexed == JOURNEY_AHEAD && !journey_scan_index(scan)) {
         return false;
     }
-    struct consumer_journey_record record;
-    journey_view(header, &record);
     struct journey_entry entry = {.position = position & CONSUMER_SEGMENTS_POSITION_MAX};
     entry.id_tag = consumer_index_tag(base_hash_bytes(record.impression_id, 0));
     if (journey->by_id) {
@@ -572,7 +617,12 @@ static bool journey_visit_record(void *context, const void *record, size_t size,
         return false;
     }
     if (header->kind == JOURNEY_MARK) {
-        return size == sizeof *header && journey_scan_join(scan->journey, header->parent, header->rank);
+        double value = NAN;
+        if (header->flags & JOURNEY_VALUE) {
+            memcpy(&value, &header->previous, sizeof value);
+        }
+        return size == sizeof *header &&
+               journey_scan_join(scan->journey, header->parent, header->rank, value);
     }
     return header->kind == JOURNEY_RECORD && journey_scan_record(scan, header, size, position);
 }

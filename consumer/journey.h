@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/disk.h"
 #include "base/error.h"
+#include "consumer/values.h"
 
 #define CONSUMER_JOURNEY_NONE UINT64_MAX // no record
 
@@ -42,6 +43,8 @@ struct consumer_journey_record {
     uint64_t parent;         // number in the parent stage's log; an impression: CONSUMER_JOURNEY_NONE
     uint64_t previous;       // read only: the record before it with this touch key, or CONSUMER_JOURNEY_NONE
     bool paid;               // its negatives were emitted before it entered
+    bool valued;             // the action that it is has a value
+    double value;            // then
     struct base_span impression_id;
     struct base_span touch;   // null: none
     struct base_span columns; // 8-byte aligned; may be empty
@@ -61,10 +64,17 @@ int consumer_journey_append(struct consumer_journey *journey, const struct consu
                             uint64_t id_hash, uint64_t *number, struct base_error *error);
 // Says that the action of `rank` is joined to a record: in memory.
 void consumer_journey_join(struct consumer_journey *journey, uint64_t number, uint32_t rank);
-// And in the log, where no other log will say it. Errors: BASE_EIO, BASE_ELIMIT.
+// And in the log, where no other log will say it; with the action's value, NaN if it has none. Errors:
+// BASE_EIO, BASE_ELIMIT.
 int consumer_journey_mark(struct consumer_journey *journey, uint64_t number, uint32_t rank, int64_t now,
-                          int64_t event_time, struct base_error *error);
+                          int64_t event_time, double value, struct base_error *error);
 bool consumer_journey_joined(const struct consumer_journey *journey, uint64_t number, uint32_t rank);
+
+// The values of joined actions: by (record, action), in memory until they are removed. After a restore all
+// that the logs say are there.
+struct consumer_values *consumer_journey_values(struct consumer_journey *journey);
+// A value as samples carry it: NaN where it is none that a float can hold.
+float consumer_journey_value(double value);
 
 // The numbers held: [begin, end).
 uint64_t consumer_journey_begin(const struct consumer_journey *journey);

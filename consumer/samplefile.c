@@ -85,6 +85,11 @@ static void samplefile_tasks(struct consumer_samplefile *samplefile, const struc
         consumer_schema_put_long(record, sample->label[i]);
         base_buffer_u8(record, sample->mask >> i & 1);
         samplefile_put_float(record, sample->weight[i]);
+        bool valued = sample->label[i] && !isnan(sample->value[i]);
+        consumer_schema_put_long(record, valued);
+        if (valued) {
+            samplefile_put_float(record, sample->value[i]);
+        }
     }
     consumer_schema_put_long(record, 0);
 }

@@ -24,8 +24,8 @@ orphan_timeout: $6
 keep_negatives: $7
 impression: {allowed_lateness: $5}
 actions:
-  - {name: click, topic: clicks, wait: $1, window: $2, allowed_lateness: $5}
-  - {name: purchase, topic: purchases, wait: $3, window: $4, allowed_lateness: $5}
+  - {name: click, topic: clicks, wait: $1, window: $2, allowed_lateness: $5, fields: {value: value}}
+  - {name: purchase, topic: purchases, wait: $3, window: $4, allowed_lateness: $5, fields: {value: value}}
 model: {levels: [{experts: [16], per_task: 1, shared: 1}], towers: [16]}
 slots: [{name: campaign, path: categorical.campaign, dimension: 4}]
 YAML
@@ -44,7 +44,8 @@ check() {
   "$freshet" replay -c "$work/freshet.yaml" --finish --quiet --samples "$work/samples.avro" >"$work/replay.json"
   "$python" tests/oracle/oracle.py "$work/events" --click-wait "${s[0]}" --click-window "${s[1]}" \
     --purchase-wait "${s[2]}" --purchase-window "${s[3]}" --lateness "${s[4]}" --orphan-timeout "${s[5]}" \
-    --keep-negatives "${s[6]}" --samples "$work/samples.avro" --replay "$work/replay.json" >"$work/oracle.json"
+    --keep-negatives "${s[6]}" --click-value value --purchase-value value \
+    --samples "$work/samples.avro" --replay "$work/replay.json" >"$work/oracle.json"
   echo "ok $name: $("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["kinds"])' "$work/oracle.json")"
 }
 

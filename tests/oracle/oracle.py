@@ -23,6 +23,7 @@ import json
 import multiprocessing
 import os
 import re
+import struct
 import sys
 
 import fastavro
@@ -36,8 +37,8 @@ RANKS = ["impression", "click", "purchase"]
 COUNTERS = ["events", "late", "duplicate", "joined", "second", "beyond", "negative_delay", "orphaned", "expired",
             "no_reference"]
 
-Event = collections.namedtuple("Event", "effective rank offset time id reference")
-Sample = collections.namedtuple("Sample", "impression_id kind mask labels due_time")
+Event = collections.namedtuple("Event", "effective rank offset time id reference value")
+Sample = collections.namedtuple("Sample", "impression_id kind mask labels due_time values")
 NEVER = float("inf")
 
 
@@ -62,11 +63,20 @@ def reader_schema(names):
         "impression_id": "string" if names[0] == "impression_id" else ["null", "string"],
         "event_id": ["null", "string"],
     }
-    return {"type": "record", "name": "Event", "fields": [{"name": name, "type": types[name]} for name in names]}
+    number = ["null", "double"]
+    fields = [{"name": name, "type": types.get(name, number)} for name in names]
+    return {"type": "record", "name": "Event", "fields": fields}
 
 
-def read_records(path, rank):
+def float32(value):
+    """None, or the value as a sample carries it."""
+    return None if value is None else struct.unpack("<f", struct.pack("<f", value))[0]
+
+
+def read_records(path, rank, value):
+    """(time, id, reference, value); `value` is the field of it, or None."""
     names = ["impression_id", "event_time"] if rank == IMPRESSION else ["event_id", "event_time", "impression_id"]
+    names += [value] if value else []
     with open(path, "rb") as file:
         writer = fastavro.reader(file).writer_schema
         # Records resolve by name; the reader's takes the writer's.
@@ -74,23 +84,23 @@ def read_records(path, rank):
         file.seek(0)
         for record in fastavro.reader(file, reader_schema=fastavro.parse_schema(schema)):
             if rank == IMPRESSION:
-                yield record["event_time"], record["impression_id"], record["impression_id"]
+                yield record["event_time"], record["impression_id"], record["impression_id"], None
             else:
-                yield record["event_time"], record["event_id"], record["impression_id"]
+                yield record["event_time"], record["event_id"], record["impression_id"], float32(record.get(value))
 
 
-def read_partition(path, rank, lateness, counters):
+def read_partition(path, rank, lateness, value_field, counters):
     """Rule 2 and the effective time of design.md: max(event time, the watermark just before the record)."""
     events, watermark = [], None
     if not os.path.exists(path):
         return events
-    for offset, (time, identity, reference) in enumerate(read_records(path, rank)):
+    for offset, (time, identity, reference, value) in enumerate(read_records(path, rank, value_field)):
         effective = time
         if watermark is not None and time < watermark:
             counters["late"] += 1
             effective = watermark
         watermark = max(time - lateness, watermark if watermark is not None else time - lateness)
-        events.append(Event(effective, rank, offset, time, identity, reference))
+        events.append(Event(effective, rank, offset, time, identity, reference, value))
     counters["events"] = len(events)
     return events
 
@@ -117,10 +127,10 @@ def drop_duplicates(events, dedupe, counters):
 class Journey:
     """A record of a stage: an impression, or a joined click."""
 
-    __slots__ = ("entry", "time", "id", "child", "child_entry")
+    __slots__ = ("entry", "time", "id", "child", "child_entry", "value")
 
-    def __init__(self, entry, time, identity):
-        self.entry, self.time, self.id = entry, time, identity
+    def __init__(self, entry, time, identity, value=None):
+        self.entry, self.time, self.id, self.value = entry, time, identity, value
         self.child = None  # the action that took the place
         self.child_entry = NEVER
 
@@ -168,7 +178,7 @@ def join_stage(parents, actions, window, orphan_timeout, counters):
         else:
             counters["joined"] += 1
             counters["negative_delay"] += action.time < parent.time
-            parent.child = Journey(entry, action.time, parent.id)
+            parent.child = Journey(entry, action.time, parent.id, action.value)
             parent.child_entry = entry
             joined.append(parent.child)
     joined.sort(key=lambda journey: journey.entry)
@@ -184,23 +194,26 @@ def samples_of(impression, options):
     click = impression.child
     wait_over = impression.entry + options.click_wait
     paid = impression.child_entry > wait_over  # handled after the cursor at `wait`: events of that time go first
-    if paid:
-        out.append(Sample(impression.id, "N0", (1, 1), (0, 0), wait_over))
-    else:
-        out.append(Sample(impression.id, "C1", (1, 0), (1, 0), wait_over))
+
+    def emit(kind, mask, labels, due_time):
+        """A value goes with a label of 1."""
+        clicked = click.value if labels[0] else None
+        bought = click.child.value if labels[1] else None
+        out.append(Sample(impression.id, kind, mask, labels, due_time, (clicked, bought)))
+
+    emit(*(("N0", (1, 1), (0, 0)) if paid else ("C1", (1, 0), (1, 0))), wait_over)
     if click is None:
         return out
     if paid:
-        out.append(Sample(impression.id, "L", (1, 0), (1, 0), click.entry))
+        emit("L", (1, 0), (1, 0), click.entry)
     wait_over = click.entry + options.purchase_wait
     if click.child_entry <= wait_over:
-        out.append(Sample(impression.id, "C1", (0, 1), (0, 1), wait_over))
+        emit("C1", (0, 1), (0, 1), wait_over)
     elif not paid:
-        out.append(Sample(impression.id, "C1", (0, 1), (0, 0), wait_over))
+        emit("C1", (0, 1), (0, 0), wait_over)
     if wait_over < click.child_entry < NEVER:
-        out.append(Sample(impression.id, "D2", (0, 1), (0, 1), click.child_entry))
-    final = int(click.child is not None)
-    out.append(Sample(impression.id, "F3", (0, 0), (1, final), click.entry + options.purchase_window))
+        emit("D2", (0, 1), (0, 1), click.child_entry)
+    emit("F3", (0, 0), (1, int(click.child is not None)), click.entry + options.purchase_window)
     return out
 
 
@@ -220,7 +233,7 @@ def lane_result(task):
     events = []
     for rank, topic in enumerate(options.topics):
         path = os.path.join(options.directory, topic, f"{lane}.avro")
-        partition = read_partition(path, rank, options.lateness[rank], counters[rank])
+        partition = read_partition(path, rank, options.lateness[rank], options.values.get(rank), counters[rank])
         events.append(drop_duplicates(partition, options.dedupe[rank], counters[rank]))
     impressions = [Journey(event.effective, event.time, event.id) for event in events[IMPRESSION]]
     counters[IMPRESSION]["joined"] = len(impressions)
@@ -278,7 +291,8 @@ def read_samples(path):
             final = record["kind"] == "F3"
             mask = tuple(int(task["mask"]) for task in record["tasks"])
             labels = tuple(int(task["label"]) if task["mask"] or final else 0 for task in record["tasks"])
-            yield Sample(record["impression_id"], record["kind"], mask, labels, record["due_time"])
+            values = tuple(task["value"] if label else None for task, label in zip(record["tasks"], labels))
+            yield Sample(record["impression_id"], record["kind"], mask, labels, record["due_time"], values)
 
 
 def compare_samples(expected, path):
@@ -286,7 +300,7 @@ def compare_samples(expected, path):
     ours, theirs = collections.Counter(expected), collections.Counter(read_samples(path))
     missing, extra = ours - theirs, theirs - ours
     for title, some in (("missing from", missing), ("only in", extra)):
-        for sample in sorted(some)[:10]:
+        for sample in sorted(some, key=repr)[:10]:
             print(f"oracle: {title} {path}: {sample}", file=sys.stderr)
     return sum(missing.values()) + sum(extra.values())
 
@@ -317,11 +331,14 @@ def parse_arguments(arguments):
     parser.add_argument("--dedupe", help="as --lateness; default: click window, then purchase window twice")
     parser.add_argument("--orphan-timeout", type=milliseconds, default="10m")
     parser.add_argument("--keep-negatives", type=float, default=1.0)
+    parser.add_argument("--click-value", help="field of a click's value; default: it has none")
+    parser.add_argument("--purchase-value", help="field of a purchase's value; default: it has none")
     parser.add_argument("--samples", help="a samples file to compare with")
     parser.add_argument("--replay", help="the JSON that freshet replay printed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args(arguments)
     options.topics = options.topics.split(",")
+    options.values = {CLICK: options.click_value, PURCHASE: options.purchase_value}
     for name, default in (("lateness", None), ("dedupe", [options.click_window] + 2 * [options.purchase_window])):
         text = getattr(options, name)
         values = default if text is None else [milliseconds(part) for part in text.split(",")]

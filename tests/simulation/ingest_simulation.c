@@ -94,7 +94,7 @@ static uint64_t sample_hash(const struct base_sample *sample, uint64_t hash)
         uint64_t sequence;
         uint32_t lane;
         uint8_t marks[4], label[BASE_TASKS_MAX];
-        float weight[BASE_TASKS_MAX];
+        float weight[BASE_TASKS_MAX], value[BASE_TASKS_MAX];
     } fixed;
     memset(&fixed, 0, sizeof fixed);
     fixed.times[0] = sample->due_time;
@@ -107,6 +107,7 @@ static uint64_t sample_hash(const struct base_sample *sample, uint64_t hash)
     fixed.marks[3] = sample->task;
     memcpy(fixed.label, sample->label, sizeof fixed.label);
     memcpy(fixed.weight, sample->weight, sizeof fixed.weight);
+    memcpy(fixed.value, sample->value, sizeof fixed.value);
     hash = base_hash_bytes(base_span_make(&fixed, sizeof fixed), hash);
     hash = base_hash_bytes(sample->impression_id, hash);
     return sample->columns.data ? base_hash_bytes(sample->columns, hash) : hash;

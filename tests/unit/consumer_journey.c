@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -139,7 +140,7 @@ Test(journey, joins_are_remembered_by_rank)
     uint64_t a = append(1, "a", NULL);
     uint64_t b = append(1, "b", NULL);
     consumer_journey_join(journey, a, 1);
-    cr_assert_eq(consumer_journey_mark(journey, a, 7, 5, 4, &error), 0);
+    cr_assert_eq(consumer_journey_mark(journey, a, 7, 5, 4, NAN, &error), 0);
     cr_assert(consumer_journey_joined(journey, a, 1));
     cr_assert(consumer_journey_joined(journey, a, 7));
     cr_assert(!consumer_journey_joined(journey, a, 2));
@@ -209,7 +210,7 @@ Test(journey, a_restored_log_finds_the_same)
         snprintf(key, sizeof key, "%lld", (long long)(entry * SCATTER % KEYS));
         uint64_t number = append(entry, key, entry % 5 ? key : NULL);
         for (uint32_t rank = 1; rank < 8 && entry % 50 > 30; rank++) {
-            cr_assert_eq(consumer_journey_mark(journey, number - rank, rank, entry, entry, &error), 0);
+            cr_assert_eq(consumer_journey_mark(journey, number - rank, rank, entry, entry, NAN, &error), 0);
         }
         while (consumer_journey_drop_time(journey) <= entry) {
             consumer_journey_drop(journey);
@@ -276,4 +277,53 @@ Test(journey, a_childs_log_says_what_is_joined)
     cr_assert_eq(error.code, BASE_EFORMAT);
     base_sync_free(sync);
     base_buffer_free(&state);
+}
+
+// A log of before there were values has none of them; one with them says them again, of records and of marks.
+Test(journey, values_come_back_from_the_log)
+{
+    struct base_buffer state = {0}, child_state = {0};
+    struct base_sync *sync = base_sync_new(NULL);
+    for (int64_t entry = 0; entry < 40; entry++) {
+        append(entry, "id", NULL);
+    }
+    cr_assert_eq(consumer_journey_mark(journey, 38, 5, 40, 40, 2.5, &error), 0);
+    cr_assert_eq(consumer_journey_mark(journey, 39, 5, 40, 40, NAN, &error), 0);
+    cr_assert_eq(consumer_journey_mark(journey, 39, 6, 40, 40, INFINITY, &error), 0);
+    struct consumer_journey_config child_config = config(), again = config();
+    child_config.name = "c.journey";
+    struct consumer_journey *child = consumer_journey_new(&child_config, &error);
+    for (uint64_t i = 0; i < 2; i++) {
+        struct consumer_journey_record record = {
+            .entry = 41, .parent = 38 + i, .impression_id = span("id"), .valued = i == 1, .value = -0.125};
+        uint64_t number;
+        cr_assert_eq(consumer_journey_append(child, &record, base_hash_bytes(span("id"), 0), &number, &error),
+                     0);
+        cr_assert_eq(consumer_journey_read(child, number, &record, &error), 0);
+        cr_assert(record.valued == (i == 1) && record.value == (i ? -0.125 : 0));
+        cr_assert(base_span_equal(record.impression_id, span("id")));
+    }
+    cr_assert_eq(consumer_journey_save(journey, 1, &state, sync, &error), 0);
+    cr_assert_eq(consumer_journey_save(child, 1, &child_state, sync, &error), 0);
+    consumer_journey_free(child);
+    consumer_journey_free(journey);
+
+    struct base_reader reader = {base_buffer_span(&state), false};
+    journey = consumer_journey_restore(&again, &reader, NULL, 0, 41, &error);
+    cr_assert(journey, "%s", error.text);
+    struct consumer_values *values = consumer_journey_values(journey);
+    cr_assert_eq(consumer_values_count(values), 1);
+    cr_assert_eq(consumer_values_get(values, 38, 5), 2.5f);
+    reader = (struct base_reader){base_buffer_span(&child_state), false};
+    child = consumer_journey_restore(&child_config, &reader, journey, 3, 41, &error);
+    cr_assert(child, "%s", error.text);
+    cr_assert_eq(consumer_values_count(values), 2);
+    cr_assert_eq(consumer_values_get(values, 39, 3), -0.125f);
+    struct consumer_journey_record record;
+    cr_assert_eq(consumer_journey_read(child, 1, &record, &error), 0);
+    cr_assert(record.valued && record.value == -0.125);
+    consumer_journey_free(child);
+    base_sync_free(sync);
+    base_buffer_free(&state);
+    base_buffer_free(&child_state);
 }

@@ -2,6 +2,7 @@
 #include "consumer_lane_world.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -116,7 +117,7 @@ void lane_world_generate(struct lane_world *world, struct lane_dice *dice)
             .offset = offset[rank],
             .event_time = clock - (lane_dice_chance(dice, 50) ? 0 : lane_dice_between(dice, -3, 20)),
             .impression_id = world_id(world, lane_dice_between(dice, 0, ids - 1)),
-            .value = 1,
+            .value = lane_dice_chance(dice, 20) ? NAN : (double)lane_dice_between(dice, -3, 40) / 4,
         };
         if (rank == 0) {
             event.event_id = event.impression_id;
@@ -138,6 +139,16 @@ void lane_world_generate(struct lane_world *world, struct lane_dice *dice)
         lane_dice_chance(dice, 85) ? CONSUMER_TIME_MAX : clock - lane_dice_between(dice, -40, 20);
 }
 
+static bool witness_same_values(const struct base_sample *a, const struct base_sample *b)
+{
+    for (uint32_t k = 0; k < BASE_TASKS_MAX; k++) {
+        if (isnan(a->value[k]) ? !isnan(b->value[k]) : a->value[k] != b->value[k]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int lane_witness_sink(void *context, const struct base_sample *sample, struct base_error *error)
 {
     struct lane_witness *witness = context;
@@ -148,24 +159,25 @@ int lane_witness_sink(void *context, const struct base_sample *sample, struct ba
         return base_error_set(error, BASE_ESTOPPED, "a difference");
     }
     const struct base_sample *other = &witness->expected->samples[at];
-    bool same = sample->due_time == other->due_time && sample->event_time == other->event_time &&
-                sample->sequence == other->sequence && sample->lane == other->lane &&
-                sample->kind == other->kind && sample->mask == other->mask &&
-                sample->trains == other->trains && sample->task == other->task &&
-                memcmp(sample->label, other->label, sizeof sample->label) == 0 &&
-                memcmp(sample->weight, other->weight, sizeof sample->weight) == 0 &&
-                base_span_equal(sample->impression_id, other->impression_id) &&
-                base_span_equal(sample->columns, other->columns) && (uintptr_t)sample->columns.data % 8 == 0;
+    bool same =
+        sample->due_time == other->due_time && sample->event_time == other->event_time &&
+        sample->sequence == other->sequence && sample->lane == other->lane && sample->kind == other->kind &&
+        sample->mask == other->mask && sample->trains == other->trains && sample->task == other->task &&
+        memcmp(sample->label, other->label, sizeof sample->label) == 0 &&
+        memcmp(sample->weight, other->weight, sizeof sample->weight) == 0 &&
+        witness_same_values(sample, other) && base_span_equal(sample->impression_id, other->impression_id) &&
+        base_span_equal(sample->columns, other->columns) && (uintptr_t)sample->columns.data % 8 == 0;
     if (!same) {
-        snprintf(
-            witness->complaint, sizeof witness->complaint,
-            "sample %zu: %s due %lld event %lld mask %x labels %d%d%d sequence %llu task %d; expected %s due "
-            "%lld event %lld mask %x labels %d%d%d task %d",
-            at, base_kind_name(sample->kind), (long long)sample->due_time, (long long)sample->event_time,
-            sample->mask, sample->label[0], sample->label[1], sample->label[2],
-            (unsigned long long)sample->sequence, sample->task, base_kind_name(other->kind),
-            (long long)other->due_time, (long long)other->event_time, other->mask, other->label[0],
-            other->label[1], other->label[2], other->task);
+        snprintf(witness->complaint, sizeof witness->complaint,
+                 "sample %zu: %s due %lld event %lld mask %x labels %d%d%d sequence %llu task %d value %g; "
+                 "expected "
+                 "%s due %lld event %lld mask %x labels %d%d%d task %d value %g",
+                 at, base_kind_name(sample->kind), (long long)sample->due_time, (long long)sample->event_time,
+                 sample->mask, sample->label[0], sample->label[1], sample->label[2],
+                 (unsigned long long)sample->sequence, sample->task, (double)sample->value[sample->task],
+                 base_kind_name(other->kind), (long long)other->due_time, (long long)other->event_time,
+                 other->mask, other->label[0], other->label[1], other->label[2], other->task,
+                 (double)other->value[sample->task]);
         return base_error_set(error, BASE_ESTOPPED, "a difference");
     }
     return 0;

@@ -79,6 +79,16 @@ static void check_tasks(avro_value_t *record, const struct base_sample *sample)
         field = get(&task, "weight");
         avro_value_get_float(&field, &weight);
         cr_assert_eq(weight, sample->weight[i]);
+        field = get(&task, "value");
+        int branch = -1;
+        avro_value_get_discriminant(&field, &branch);
+        cr_assert_eq(branch, sample->label[i] && !isnan(sample->value[i]), "task %zu", i);
+        if (branch == 1) {
+            float value = 0;
+            field = branch_of(field);
+            avro_value_get_float(&field, &value);
+            cr_assert_eq(value, sample->value[i]);
+        }
     }
 }
 
@@ -136,6 +146,7 @@ static void round_trip(const char *codec, bool features, int count)
                                  .mask = 2,
                                  .label = {0, 1},
                                  .weight = {0, 0.25f},
+                                 .value = {7, count % 2 ? NAN : 12.5f}, // without a label it is no value
                                  .impression_id = base_span_string("h\xc3\xa9"),
                                  .columns = base_span_make(columns.bytes, 48)};
     struct consumer_samplefile *samplefile = consumer_samplefile_create(&config, &error);

@@ -6,6 +6,7 @@
 // sorted by time.
 #include "support_oracle.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <xxhash.h>
 
@@ -24,6 +25,7 @@ struct oracle_entry {
     int64_t time;
     bool paid;
     int64_t joined[CONSUMER_TOPICS_MAX]; // when, by action; INT64_MAX: never
+    double value[CONSUMER_TOPICS_MAX];   // of the joined action
 };
 
 struct oracle_orphan {
@@ -129,6 +131,12 @@ static void oracle_emit(struct oracle *oracle, int64_t time, int phase, const st
         uint32_t task = other - 1;
         bool masked = kind != BASE_F3 && (other == action || (deeper && oracle_below(oracle, other, action)));
         sample.label[task] = labels >> task & 1;
+        // Of other actions that happened before, only the one that the journey itself is has its value at
+        // hand.
+        double value = other == action         ? entry->value[action]
+                       : other == entry->stage ? entry->self->value
+                                               : NAN;
+        sample.value[task] = sample.label[task] ? (float)value : 0;
         if (masked) {
             sample.mask |= (uint8_t)(1u << task);
             sample.weight[task] =
@@ -187,6 +195,7 @@ static void oracle_settle(struct oracle *oracle, const struct consumer_event *ev
         return;
     }
     entry->joined[rank] = now;
+    entry->value[rank] = event->value;
     oracle->counters.joined[rank]++;
     oracle->counters.negative_delay[rank] +=
         !action->last_touch && event->event_time < entry->self->event_time;
