@@ -126,8 +126,14 @@ static void print_tasks(const struct daemon_config *config)
 
 // --- The model ---
 
+struct check_dense {
+    uint64_t parameters;
+    uint64_t state;          // bytes of optimizer state
+    uint32_t tensors, plain; // those that plain SGD moves
+};
+
 // Makes the network as the daemon would, without buffers to train in, and counts its parameters.
-static int count_parameters(const struct trainer_model_config *model, uint64_t *parameters, uint32_t *tensors,
+static int count_parameters(const struct trainer_model_config *model, struct check_dense *dense,
                             struct base_error *error)
 {
     if (trainer_features_check(&model->features, error) != 0) {
@@ -139,11 +145,15 @@ static int count_parameters(const struct trainer_model_config *model, uint64_t *
     }
     int status = -1;
     struct trainer_network *network = trainer_network_new(&model->network, false, workers, error);
-    if (network) {
-        const struct trainer_tensor *tensor = trainer_network_tensors(network, tensors);
-        *parameters = 0;
-        for (uint32_t i = 0; i < *tensors; i++) {
-            *parameters += (uint64_t)tensor[i].rows * tensor[i].columns;
+    if (network && trainer_update_check_rules(&model->update, network, error) == 0) {
+        const struct trainer_tensor *tensor = trainer_network_tensors(network, &dense->tensors);
+        for (uint32_t i = 0; i < dense->tensors; i++) {
+            const struct trainer_optimiser_config optimiser =
+                trainer_update_tensor(&model->update, &tensor[i]);
+            uint64_t size = (uint64_t)tensor[i].rows * tensor[i].columns;
+            dense->parameters += size;
+            dense->state += size * trainer_optimiser_parts(&optimiser) * sizeof(float);
+            dense->plain += optimiser.kind == TRAINER_OPTIMISER_SGD;
         }
         status = 0;
     }
@@ -152,7 +162,8 @@ static int count_parameters(const struct trainer_model_config *model, uint64_t *
     return status;
 }
 
-static void print_features(const struct trainer_features_config *features)
+static void print_features(const struct trainer_features_config *features,
+                           const struct trainer_update_config *update)
 {
     printf("\nfeatures: %u slots, %u numeric inputs, %u columns, input width %u\n", features->slots,
            features->numerics, features->layout.categorical + features->layout.numeric,
@@ -167,6 +178,11 @@ static void print_features(const struct trainer_features_config *features)
         if (slot->bucketised) {
             printf(", %u buckets", slot->boundaries + 1);
         }
+        const struct trainer_optimiser_config *optimiser = trainer_update_slot(update, i);
+        if (optimiser->kind != TRAINER_OPTIMISER_SGD) {
+            printf(", %s (%zu B of state a row)", trainer_optimiser_name(optimiser->kind),
+                   trainer_optimiser_words(optimiser, slot->row.dimension) * sizeof(float));
+        }
         printf("\n");
     }
     for (uint32_t i = 0; i < features->numerics; i++) {
@@ -180,17 +196,26 @@ static int print_model(const struct daemon_config *config)
 {
     const struct trainer_model_config *model = daemon_config_model(config);
     struct base_error error;
-    uint64_t parameters;
-    uint32_t tensors;
-    if (count_parameters(model, &parameters, &tensors, &error) != 0) {
+    struct check_dense dense = {0};
+    if (trainer_update_check(&model->update, model->features.slots, &error) != 0 ||
+        count_parameters(model, &dense, &error) != 0) {
         fprintf(stderr, "error: model: %s\n", error.text);
         return -1;
     }
-    print_features(&model->features);
-    printf("\nmodel: %s, %s of %u levels, %u tasks, batch %u, %s\n", config->model.name,
+    print_features(&model->features, &model->update);
+    printf("
+model: %s, %s of %u levels, %u tasks, batch %u, %s
+", config->model.name,
            trainer_body_names[model->network.body], model->network.levels, model->network.tasks,
            model->network.batch, model->loss.full ? "ctcvr_to_ctr full" : "ctcvr_to_ctr stop");
-    printf("  dense: %llu parameters in %u tensors\n", (unsigned long long)parameters, tensors);
+    printf("  dense: %llu parameters in %u tensors
+", (unsigned long long)dense.parameters, dense.tensors);
+    if (dense.plain < dense.tensors) {
+        char bytes[TEXT_MAX];
+        printf("  optimizer: %s, %s of state
+", trainer_optimiser_name(model->update.dense.kind),
+               text_bytes((double)dense.state, bytes));
+    }
     printf("  rows: at most %llu\n", (unsigned long long)model->rows_max);
     printf("  compute: %.3f MFLOP an example trained, %.3f scored\n",
            trainer_network_flop_step(&model->network) / 1e6,
@@ -250,8 +275,12 @@ static void print_needs(const struct daemon_config *config, const struct check_o
            text_bytes(needs.ids.disk, disk), text_bytes(needs.ids.memory, memory));
     printf("  %-26s %12.0f if every action waited in vain: memory %s\n", "orphans, at most", needs.orphans,
            text_bytes(needs.orphan_memory, memory));
-    printf("  %-26s %12.0f rows of dimension %u: memory %s\n", "embedding rows, at most", needs.rows,
-           needs.row_dimension, text_bytes(needs.row_memory, memory));
+    char state[TEXT_MAX] = "";
+    if (needs.row_words > 0) {
+        snprintf(state, sizeof state, " with %zu B of optimizer state", needs.row_words * sizeof(float));
+    }
+    printf("  %-26s %12.0f rows of dimension %u%s: memory %s\n", "embedding rows, at most", needs.rows,
+           needs.row_dimension, state, text_bytes(needs.row_memory, memory));
     printf("  %-26s disk %s, memory %s\n", "database and a cut", text_bytes(needs.database, disk),
            text_bytes(needs.cut_memory, memory));
     if (config->source.kind == DAEMON_SOURCE_KAFKA) {

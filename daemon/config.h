@@ -44,6 +44,37 @@ struct daemon_config_rate {
     double dense, sparse;
 };
 
+struct daemon_config_optimizer {
+    int kind; // enum trainer_optimiser_kind
+    double momentum, initial, epsilon;
+    uint64_t half_life; // examples
+    double beta, lambda1, lambda2, beta1, beta2;
+};
+
+struct daemon_config_optimizers {
+    struct daemon_config_optimizer dense, sparse;
+};
+
+struct daemon_config_schedule {
+    uint64_t warmup, half_life; // examples
+    double floor;
+};
+
+struct daemon_config_schedules {
+    struct daemon_config_schedule dense, sparse;
+};
+
+// What a slot or a tensor has of its own: -1, NaN: nothing.
+struct daemon_config_update {
+    int optimizer; // enum trainer_optimiser_kind
+    double rate, l2;
+};
+
+struct daemon_config_tensor {
+    const char *match;
+    struct daemon_config_update update;
+};
+
 struct daemon_config_model {
     const char *name;
     uint64_t seed;
@@ -53,10 +84,14 @@ struct daemon_config_model {
     struct base_config_uints towers;
     uint64_t batch, workers, rows_max;
     struct daemon_config_rate rate;
-    int ctcvr_to_ctr;   // enum daemon_ctcvr_to_ctr
-    int funnel;         // enum daemon_funnel
-    const char *branch; // esm2: a side action's name
-    int weighting;      // enum trainer_weighting
+    struct daemon_config_optimizers optimizer;
+    struct daemon_config_schedules schedule;
+    struct daemon_config_rate l2, clip;
+    struct base_config_records tensors; // struct daemon_config_tensor
+    int ctcvr_to_ctr;                   // enum daemon_ctcvr_to_ctr
+    int funnel;                         // enum daemon_funnel
+    const char *branch;                 // esm2: a side action's name
+    int weighting;                      // enum trainer_weighting
     uint64_t decay_examples;
     struct daemon_config_cvr cvr;
 };
@@ -117,6 +152,7 @@ struct daemon_config_slot {
     uint64_t admission;
     int64_t expiry;
     struct base_config_reals boundaries; // any: from a numeric path
+    struct daemon_config_update update;
 };
 
 struct daemon_config_numeric {

@@ -185,8 +185,7 @@ static void build_model(struct daemon_config *config)
         network->level[i].shared = (uint32_t)levels[i].shared;
     }
     build_widths(&from->towers, network->tower_widths, &network->tower_layers);
-    model->update.dense.rate = from->rate.dense;
-    model->update.sparse.rate = from->rate.sparse;
+    config_update_build(config);
     model->seed = from->seed;
     model->rows_max = from->rows_max;
     model->workers = (uint32_t)from->workers;

@@ -575,6 +575,7 @@ void config_check(struct daemon_config *config, struct base_config_problems *pro
     check_registry(&check);
     check_actions(&check);
     config_tasks_check(config, problems);
+    config_update_check(config, problems);
     check_features(&check);
     check_redis(&check);
 }

@@ -12,6 +12,10 @@ void config_offsets_check(const struct daemon_config *config, struct base_config
 // and the tasks' names.
 void config_tasks_check(const struct daemon_config *config, struct base_config_problems *problems);
 void config_tasks_build(struct daemon_config *config, struct base_config_problems *problems);
+// The part that is about optimisers, schedules and clipping; and what config_build makes of it:
+// built->model.update.
+void config_update_check(const struct daemon_config *config, struct base_config_problems *problems);
+void config_update_build(struct daemon_config *config);
 // The table [ranks * lanes], rank-major, of source.offsets or source.ends (`map` is one of these fields), and
 // its lanes. NULL, and *lanes untouched: not given, or the problems were added. Every topic must have a name.
 const int64_t *config_offsets(const struct daemon_config *config, const struct base_config_map *map,

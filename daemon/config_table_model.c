@@ -46,9 +46,8 @@ static const struct base_config_row rate_rows[] = {
      .max = 100,
      .description = "Of the embedding rows."},
 };
-static const struct base_config_table rate_table =
-    TABLE("Learning rates of SGD. The gradient is the sum over the minibatch / `batch`.", daemon_config_rate,
-          rate_rows);
+static const struct base_config_table rate_table = TABLE(
+    "Learning rates. The gradient is the sum over the minibatch / `batch`.", daemon_config_rate, rate_rows);
 
 static const char *const correction_choices[] = {"none", "ips", "dr", NULL}; // enum trainer_correction
 static const char *const funnel_choices[] = {"chain", "esm2", NULL};
@@ -158,6 +157,33 @@ static const struct base_config_row model_rows[] = {
      FIELD(daemon_config_model, rate),
      .table = &rate_table,
      .description = "Learning rates."},
+    {.name = "optimizer",
+     .type = BASE_CONFIG_RECORD,
+     FIELD(daemon_config_model, optimizer),
+     .table = &config_optimizers_table,
+     .description = "What moves the weights."},
+    {.name = "schedule",
+     .type = BASE_CONFIG_RECORD,
+     FIELD(daemon_config_model, schedule),
+     .table = &config_schedules_table,
+     .description = "How the rates change."},
+    {.name = "l2",
+     .type = BASE_CONFIG_RECORD,
+     FIELD(daemon_config_model, l2),
+     .table = &config_l2_table,
+     .description = "L2."},
+    {.name = "clip",
+     .type = BASE_CONFIG_RECORD,
+     FIELD(daemon_config_model, clip),
+     .table = &config_clip_table,
+     .description = "Clipping of gradients."},
+    {.name = "tensors",
+     .type = BASE_CONFIG_RECORDS,
+     FIELD(daemon_config_model, tensors),
+     .fallback = "[]",
+     .flags = BASE_CONFIG_ADDED,
+     .table = &config_tensor_table,
+     .description = "Dense tensors that learn otherwise."},
     {.name = "ctcvr_to_ctr",
      .type = BASE_CONFIG_ENUM,
      FIELD(daemon_config_model, ctcvr_to_ctr),
@@ -250,6 +276,7 @@ static const struct base_config_row slot_rows[] = {
      FIELD(daemon_config_slot, boundaries),
      .fallback = "[]",
      .description = "Ascending: the path is a number, and the key the count of boundaries at or below it."},
+    UPDATE_ROWS(daemon_config_slot, "Of its rows", "sparse"),
 };
 const struct base_config_table config_slot_table =
     TABLE("A categorical feature, each value of which has an embedding row.", daemon_config_slot, slot_rows);

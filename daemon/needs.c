@@ -20,10 +20,10 @@ uint32_t daemon_needs_parent(const struct daemon_config *config, uint32_t rank)
     return lane.action[rank].parent;
 }
 
-double daemon_needs_row_bytes(uint32_t dimension)
+double daemon_needs_row_bytes(uint32_t dimension, uint32_t words)
 {
-    return (double)(sizeof(float) * dimension + sizeof(struct trainer_meta)) + DAEMON_NEEDS_ROW_INDEX_BYTES +
-           DAEMON_NEEDS_ROW_LIST_BYTES;
+    return (double)(sizeof(float) * (dimension + words) + sizeof(struct trainer_meta)) +
+           DAEMON_NEEDS_ROW_INDEX_BYTES + DAEMON_NEEDS_ROW_LIST_BYTES;
 }
 
 double daemon_needs_orphan_bytes(bool by_touch)
@@ -108,15 +108,20 @@ static void need_table(const struct daemon_config *config, struct daemon_needs *
     const struct trainer_model_config *model = daemon_config_model(config);
     for (uint32_t i = 0; i < model->features.slots; i++) {
         uint32_t dimension = model->features.slot[i].row.dimension;
-        needs->row_dimension = dimension > needs->row_dimension ? dimension : needs->row_dimension;
+        uint32_t words = trainer_optimiser_words(trainer_update_slot(&model->update, i), dimension);
+        if (dimension + words > needs->row_dimension + needs->row_words) {
+            needs->row_dimension = dimension;
+            needs->row_words = words;
+        }
     }
     needs->rows = model->features.slots > 0 ? (double)model->rows_max : 0;
-    needs->row_memory = needs->rows * daemon_needs_row_bytes(needs->row_dimension);
+    needs->row_memory = needs->rows * daemon_needs_row_bytes(needs->row_dimension, needs->row_words);
 }
 
 static void need_cuts(const struct daemon_config *config, struct daemon_needs *needs)
 {
-    double row = needs->row_dimension * (double)sizeof(float) + DAEMON_NEEDS_STORED_BYTES;
+    double row =
+        (needs->row_dimension + needs->row_words) * (double)sizeof(float) + DAEMON_NEEDS_STORED_BYTES;
     double data = needs->rows * row;
     needs->database = data + (data < DAEMON_NEEDS_STORE_SLACK ? data : DAEMON_NEEDS_STORE_SLACK);
     needs->kept =

@@ -49,7 +49,7 @@ struct daemon_needs {
     struct daemon_needs_log ids;                           // remembered, of all actions together
     double orphans, orphan_memory;
     double rows, row_memory;
-    uint32_t row_dimension; // of the widest slot: all rows are counted so
+    uint32_t row_dimension, row_words; // of the slot whose rows are largest: all rows are counted so
     double fetch_memory, cut_memory;
     double database;     // disk
     double kept;         // disk of the kept cuts at most, if they share nothing; not in the sum
@@ -61,8 +61,9 @@ void daemon_needs(const struct daemon_config *config, const struct daemon_needs_
 
 // The rank that an action follows.
 uint32_t daemon_needs_parent(const struct daemon_config *config, uint32_t rank);
-// Bytes of an embedding row of this dimension, with what is known of it and what finds it.
-double daemon_needs_row_bytes(uint32_t dimension);
+// Bytes of an embedding row of this dimension, with `words` floats of optimizer state, what is known of it
+// and what finds it.
+double daemon_needs_row_bytes(uint32_t dimension, uint32_t words);
 // Bytes of an orphan that refers by its touch key, or by an impression's id.
 double daemon_needs_orphan_bytes(bool by_touch);
 

@@ -23,6 +23,12 @@ static double status_rate(uint64_t before, uint64_t now, double seconds)
     return seconds > 0 && now >= before ? (double)(now - before) / seconds : 0;
 }
 
+// The share of the learned minibatches whose gradient was clipped; null: clipping is off.
+static json_t *status_clipped(double clip, uint64_t clipped, uint64_t steps)
+{
+    return clip > 0 ? json_real(steps ? (double)clipped / (double)steps : 0) : json_null();
+}
+
 static json_t *status_evaluation(const char *name, const struct trainer_evaluation *evaluation)
 {
     json_t *task = json_object();
@@ -177,6 +183,11 @@ char *daemon_status_text(const struct daemon_config *config, const struct daemon
     json_object_set_new(object, "samples", json_integer((json_int_t)now->learner.samples));
     json_object_set_new(object, "minibatches", json_integer((json_int_t)now->learner.minibatches));
     json_object_set_new(object, "set_aside", json_integer((json_int_t)now->learner.set_aside));
+    const struct trainer_update_figures *update = &now->learner.update;
+    json_object_set_new(object, "clipped_dense",
+                        status_clipped(config->model.clip.dense, update->clipped_dense, update->steps));
+    json_object_set_new(object, "clipped_sparse",
+                        status_clipped(config->model.clip.sparse, update->clipped_sparse, update->steps));
     json_object_set_new(object, "events_per_s",
                         status_real(status_rate(before->ingest.events, now->ingest.events, seconds)));
     json_object_set_new(object, "samples_per_s",

@@ -168,21 +168,33 @@ static const struct trainer_tensor_rule *update_find_rule(const struct trainer_u
     return NULL;
 }
 
-static int update_check_rules(const struct trainer_update *update, struct base_error *error)
+int trainer_update_check_rules(const struct trainer_update_config *config,
+                               const struct trainer_network *network, struct base_error *error)
 {
     uint32_t count;
-    const struct trainer_tensor *tensors = trainer_network_tensors(update->network, &count);
-    for (uint32_t i = 0; i < update->config->rules; i++) {
+    const struct trainer_tensor *tensors = trainer_network_tensors(network, &count);
+    for (uint32_t i = 0; i < config->rules; i++) {
         bool found = false;
         for (uint32_t t = 0; t < count && !found; t++) {
-            found = fnmatch(update->config->rule[i].match, tensors[t].name, 0) == 0;
+            found = fnmatch(config->rule[i].match, tensors[t].name, 0) == 0;
         }
         if (!found) {
             return base_error_set(error, BASE_EINVAL, "tensors \"%.64s\": there is none of that name",
-                                  update->config->rule[i].match);
+                                  config->rule[i].match);
         }
     }
     return 0;
+}
+
+struct trainer_optimiser_config trainer_update_tensor(const struct trainer_update_config *config,
+                                                      const struct trainer_tensor *tensor)
+{
+    const struct trainer_tensor_rule *rule = update_find_rule(config, tensor->name);
+    struct trainer_optimiser_config optimiser = rule ? rule->optimiser : config->dense;
+    if (!rule && tensor->rows == 1) {
+        optimiser.l2 = 0;
+    }
+    return optimiser;
 }
 
 static void update_list_tensors(struct trainer_update *update)
@@ -194,11 +206,7 @@ static void update_list_tensors(struct trainer_update *update)
     update->stateless = config->clip_dense == 0 && config->clip_sparse == 0;
     for (uint32_t t = 0; t < update->tensors; t++) {
         struct update_tensor *tensor = &update->tensor[t];
-        const struct trainer_tensor_rule *rule = update_find_rule(config, tensors[t].name);
-        tensor->optimiser = rule ? rule->optimiser : config->dense;
-        if (!rule && tensors[t].rows == 1) {
-            tensor->optimiser.l2 = 0;
-        }
+        tensor->optimiser = trainer_update_tensor(config, &tensors[t]);
         bool plain = tensor->optimiser.kind == TRAINER_OPTIMISER_SGD;
         update->folded &= plain && tensor->optimiser.l2 == 0 && tensor->optimiser.rate == config->dense.rate;
         update->stateless &= plain;
@@ -246,7 +254,7 @@ struct trainer_update *trainer_update_new(const struct trainer_update_config *co
                                       .workers = workers,
                                       .slots = slots,
                                       .batch = batch};
-    if (update_check_rules(update, error)) {
+    if (trainer_update_check_rules(config, network, error)) {
         trainer_update_free(update);
         return NULL;
     }

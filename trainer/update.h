@@ -57,6 +57,13 @@ void trainer_update_config_clear(struct trainer_update_config *config);
 const struct trainer_optimiser_config *trainer_update_slot(const struct trainer_update_config *config,
                                                            uint32_t slot);
 
+// The optimiser of a dense tensor.
+struct trainer_optimiser_config trainer_update_tensor(const struct trainer_update_config *config,
+                                                      const struct trainer_tensor *tensor);
+// Every rule matches a tensor of the network. Errors: BASE_EINVAL.
+int trainer_update_check_rules(const struct trainer_update_config *config,
+                               const struct trainer_network *network, struct base_error *error);
+
 struct trainer_update;
 
 // `config` has passed the check, with the table's slots, and the table was made with these optimisers; all

@@ -118,6 +118,29 @@ Test(check, every_error_is_told)
     free(outcome);
 }
 
+Test(check, optimizers_and_the_memory_of_their_state)
+{
+    struct place place;
+    struct support_outcome *outcome =
+        run_text(&place, "source: {kind: files, path: x}\n"
+                         "slots: [{name: user_id}, {name: brand, path: categorical.brand, optimizer: adam}]\n"
+                         "model: {rows_max: 1_000_000, optimizer: {dense: {kind: adam}, sparse: {kind: "
+                         "rowwise_adagrad}}, tensors: [{match: '*.bias', optimizer: sgd}]}\n");
+    cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+    cr_assert(strstr(outcome->out, "expiry 30d, rowwise_adagrad (4 B of state a row)\n"), "%s", outcome->out);
+    cr_assert(strstr(outcome->out, "expiry 30d, adam (132 B of state a row)\n"));
+    cr_assert(strstr(outcome->out, "  optimizer: adam, "));
+    cr_assert(strstr(outcome->out, "rows of dimension 16 with 132 B of optimizer state: memory 254 MiB\n"),
+              "%s", outcome->out);
+    free(outcome);
+    outcome = run_text(&place, "source: {kind: files, path: x}\nslots: [{name: user_id}]\n"
+                               "model: {tensors: [{match: 'tower.*', rate: 1}]}\n");
+    cr_assert_eq(outcome->status, 1);
+    cr_assert(strstr(outcome->err, "model: tensors \"tower.*\": there is none of that name"), "%s",
+              outcome->err);
+    free(outcome);
+}
+
 Test(check, more_problems_than_are_kept)
 {
     char text[4096];

@@ -205,12 +205,14 @@ Test(daemon_needs, of_orphans)
 }
 
 // Just above the size at which the index has doubled, every row listed as changed.
-Test(daemon_needs, of_embedding_rows)
+static void expect_rows(enum trainer_optimiser_kind kind)
 {
     enum { ROWS = (1 << 17) * 3 / 4 + 1, BATCH = 1024, DIMENSION = 16 };
     const struct trainer_table_slot_config slot = {.name = "user", .dimension = DIMENSION, .admission = 1};
+    const struct trainer_optimiser_config optimiser = trainer_optimiser_usual(kind, 0.1);
     const struct trainer_table_config config = {
-        .slots = 1, .slot = &slot, .rows_max = ROWS, .training = true};
+        .slots = 1, .slot = &slot, .rows_max = ROWS, .training = true, .optimiser = &optimiser};
+    const uint32_t words = trainer_optimiser_words(&optimiser, DIMENSION);
     struct base_error error = {0};
     struct trainer_table *table = trainer_table_new(&config, &error);
     cr_assert(table, "%s", error.text);
@@ -235,7 +237,14 @@ Test(daemon_needs, of_embedding_rows)
         }
     }
     const double chunk = 1.5 * TRAINER_ARENA_CHUNK; // that was begun: vectors, and half as much beside them
-    expect_near("rows", ROWS * daemon_needs_row_bytes(DIMENSION) + chunk, (double)trainer_table_bytes(table),
-                1.3);
+    expect_near("rows", ROWS * daemon_needs_row_bytes(DIMENSION, words) + chunk,
+                (double)trainer_table_bytes(table), 1.3);
     trainer_table_free(table);
+}
+
+Test(daemon_needs, of_embedding_rows)
+{
+    expect_rows(TRAINER_OPTIMISER_SGD);
+    expect_rows(TRAINER_OPTIMISER_ROWWISE_ADAGRAD);
+    expect_rows(TRAINER_OPTIMISER_ADAM);
 }

@@ -124,13 +124,38 @@ Test(daemon_status, what_is_not_known_is_null)
     state.outbox.error = (struct base_error){.code = BASE_ENETWORK, .text = "no \"Redis\""};
     struct daemon_status_times times = {5, 5};
     json_t *object = status_json(&state, times, &state, times);
-    static const char *const keys[] = {"watermark_ms", "watermark_lag_ms", "tick", "version", "freshness_ms"};
+    static const char *const keys[] = {"watermark_ms", "watermark_lag_ms", "tick",          "version",
+                                       "freshness_ms", "clipped_dense",    "clipped_sparse"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         cr_assert(json_is_null(json_object_get(object, keys[i])), "%s", keys[i]);
     }
     cr_assert_eq(number(object, "events_per_s"), 0, "no time has passed");
     cr_assert_str_eq(json_string_value(json_object_get(object, "publication_error")), "no \"Redis\"");
     json_decref(object);
+}
+
+Test(daemon_status, the_share_of_clipped_steps)
+{
+    struct base_config_problems problems = {0};
+    struct daemon_config *config = daemon_config_load_text(
+        "c.yaml",
+        base_span_string(
+            "{source: {kind: files, path: x}, slots: [{name: a, path: b}], model: {clip: {dense: 1}}}"),
+        &problems);
+    cr_assert_not_null(config, "%s", problems.item[0].text);
+    struct daemon_pipeline_state state = state_make();
+    struct daemon_status_times times = {5, 5};
+    for (uint64_t steps = 0; steps <= 8; steps += 8) {
+        state.learner.update = (struct trainer_update_figures){steps, steps / 4, steps / 2};
+        char *text = daemon_status_text(config, &state, times, &state, times, NULL);
+        json_error_t error;
+        json_t *object = json_loads(text, 0, &error);
+        cr_assert_eq(number(object, "clipped_dense"), steps ? 0.25 : 0);
+        cr_assert(json_is_null(json_object_get(object, "clipped_sparse")));
+        json_decref(object);
+        free(text);
+    }
+    daemon_config_free(config);
 }
 
 // The page's rows are "| `key`, `key` | text |".
