@@ -203,17 +203,13 @@ static int print_model(const struct daemon_config *config)
         return -1;
     }
     print_features(&model->features, &model->update);
-    printf("
-model: %s, %s of %u levels, %u tasks, batch %u, %s
-", config->model.name,
+    printf("\nmodel: %s, %s of %u levels, %u tasks, batch %u, %s\n", config->model.name,
            trainer_body_names[model->network.body], model->network.levels, model->network.tasks,
            model->network.batch, model->loss.full ? "ctcvr_to_ctr full" : "ctcvr_to_ctr stop");
-    printf("  dense: %llu parameters in %u tensors
-", (unsigned long long)dense.parameters, dense.tensors);
+    printf("  dense: %llu parameters in %u tensors\n", (unsigned long long)dense.parameters, dense.tensors);
     if (dense.plain < dense.tensors) {
         char bytes[TEXT_MAX];
-        printf("  optimizer: %s, %s of state
-", trainer_optimiser_name(model->update.dense.kind),
+        printf("  optimizer: %s, %s of state\n", trainer_optimiser_name(model->update.dense.kind),
                text_bytes((double)dense.state, bytes));
     }
     printf("  rows: at most %llu\n", (unsigned long long)model->rows_max);
