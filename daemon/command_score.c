@@ -21,7 +21,8 @@ static const char usage_text[] =
     "--avro FILE]\n"
     "Scores impressions with the version that Redis holds. One JSON object a line: impression_id, version, "
     "and per\n"
-    "task its conditional probability and that of the whole chain up to it.\n"
+    "task its conditional probability and that of the whole chain up to it; of tasks with values the value\n"
+    "that is to be expected (with ziln of the impression, beside the conditional probability).\n"
     "\n"
     "  --json FILE      impressions, a JSON object a line; - or nothing: standard input\n"
     "  --avro FILE      impressions, an Avro container\n"
@@ -55,9 +56,15 @@ static int score_print(struct score *score, struct base_span columns, struct bas
     snprintf(text, sizeof text, "%" PRIu64 ".%" PRIu64, version.epoch, version.number);
     json_t *tasks = json_array();
     for (uint32_t task = 0; task < model->loss.tasks; task++) {
-        json_array_append_new(tasks,
-                              json_pack("{s:s, s:f, s:f}", "name", model->task_names[task], "conditional",
-                                        (double)conditional[task], "product", (double)products[task]));
+        enum trainer_loss_kind kind = (enum trainer_loss_kind)model->loss.kind[task];
+        bool probable = kind == TRAINER_LOSS_BCE || kind == TRAINER_LOSS_ZILN;
+        json_t *said = json_pack("{s:s}", "name", model->task_names[task]);
+        if (probable) {
+            json_object_set_new(said, "conditional", json_real((double)conditional[task]));
+        }
+        json_object_set_new(said, kind == TRAINER_LOSS_BCE ? "product" : "value",
+                            json_real((double)products[task]));
+        json_array_append_new(tasks, said);
     }
     json_t *line = json_object();
     json_t *name = id.data ? json_stringn((const char *)id.data, id.size) : NULL; // NULL too: not UTF-8

@@ -77,6 +77,8 @@ static void learner_show(struct daemon_learner *learner, bool ended)
     for (uint32_t task = 0; task < state.tasks; task++) {
         state.window[task] = trainer_evaluator_window(learner->evaluator, TRAINER_MEASURE_PRODUCT, task);
         state.total[task] = trainer_evaluator_total(learner->evaluator, TRAINER_MEASURE_PRODUCT, task);
+        state.value_window[task] = trainer_evaluator_value_window(learner->evaluator, task);
+        state.value_total[task] = trainer_evaluator_value_total(learner->evaluator, task);
     }
     pthread_mutex_lock(&learner->lock);
     state.beats = learner->state.beats;
@@ -530,6 +532,8 @@ static int learner_open(struct daemon_learner *learner, struct base_error *error
         .window_ms = LEARNER_WINDOW_MS,
     };
     memcpy(evaluator.parent, model->loss.parent, sizeof evaluator.parent);
+    memcpy(evaluator.kind, model->loss.kind, sizeof evaluator.kind);
+    memcpy(evaluator.events, model->loss.events, sizeof evaluator.events);
     learner->evaluator = trainer_evaluator_new(&evaluator, error);
     if (!learner->evaluator) {
         return -1;

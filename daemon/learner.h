@@ -62,6 +62,8 @@ struct daemon_learner_state {
     uint32_t tasks;
     struct trainer_evaluation window[BASE_TASKS_MAX]; // products, last minute
     struct trainer_evaluation total[BASE_TASKS_MAX];
+    struct trainer_value_evaluation value_window[BASE_TASKS_MAX]; // of the tasks that have values
+    struct trainer_value_evaluation value_total[BASE_TASKS_MAX];
     uint64_t rows, bytes; // of the embedding table
     uint64_t dirty_bytes; // what a cut would write, about
 };

@@ -29,26 +29,47 @@ static json_t *status_clipped(double clip, uint64_t clipped, uint64_t steps)
     return clip > 0 ? json_real(steps ? (double)clipped / (double)steps : 0) : json_null();
 }
 
-static json_t *status_evaluation(const char *name, const struct trainer_evaluation *evaluation)
+static void status_evaluation(json_t *task, const struct trainer_evaluation *evaluation)
 {
-    json_t *task = json_object();
-    json_object_set_new(task, "name", json_string(name));
     json_object_set_new(task, "count", status_real(evaluation->events));
     json_object_set_new(task, "positives", status_real(evaluation->positives));
     json_object_set_new(task, "log_loss", status_real(evaluation->log_loss));
     json_object_set_new(task, "constant_log_loss", status_real(evaluation->constant));
     json_object_set_new(task, "calibration", status_real(evaluation->calibration));
     json_object_set_new(task, "auc", status_real(evaluation->auc));
-    return task;
 }
 
+static json_t *status_value(const struct trainer_value_evaluation *evaluation, enum trainer_loss_kind kind)
+{
+    bool squared = kind == TRAINER_LOSS_MSE;
+    json_t *value = json_object();
+    json_object_set_new(value, "count", status_real(evaluation->events));
+    json_object_set_new(value, "sum", status_real(evaluation->values));
+    json_object_set_new(value, squared ? "squared_error" : "deviance", status_real(evaluation->loss));
+    json_object_set_new(value, squared ? "constant_squared_error" : "constant_deviance",
+                        status_real(evaluation->constant));
+    json_object_set_new(value, "calibration", status_real(evaluation->calibration));
+    return value;
+}
+
+// What a task has: a probability, a value, or both (ziln).
 static json_t *status_evaluations(const struct daemon_config *config, uint32_t tasks,
-                                  const struct trainer_evaluation *evaluations)
+                                  const struct trainer_evaluation *evaluations,
+                                  const struct trainer_value_evaluation *values)
 {
     json_t *list = json_array();
-    for (uint32_t task = 0; task < tasks; task++) {
-        json_array_append_new(
-            list, status_evaluation(daemon_config_rank_name(config, task + 1), &evaluations[task]));
+    for (uint32_t k = 0; k < tasks; k++) {
+        const struct daemon_config_action *action = daemon_config_action(config, k + 1);
+        enum trainer_loss_kind kind = (enum trainer_loss_kind)action->loss;
+        json_t *task = json_object();
+        json_object_set_new(task, "name", json_string(action->name));
+        if (kind == TRAINER_LOSS_BCE || kind == TRAINER_LOSS_ZILN) {
+            status_evaluation(task, &evaluations[k]);
+        }
+        if (kind != TRAINER_LOSS_BCE) {
+            json_object_set_new(task, "value", status_value(&values[k], kind));
+        }
+        json_array_append_new(list, task);
     }
     return list;
 }
@@ -202,9 +223,12 @@ char *daemon_status_text(const struct daemon_config *config, const struct daemon
     json_object_set_new(object, "rows", json_integer((json_int_t)now->learner.rows));
     json_object_set_new(object, "source", status_source(config, source, now_times.wall_ms));
     status_publication(object, config, &now->outbox);
-    json_object_set_new(object, "tasks", status_evaluations(config, now->learner.tasks, now->learner.window));
-    json_object_set_new(object, "tasks_total",
-                        status_evaluations(config, now->learner.tasks, now->learner.total));
+    json_object_set_new(
+        object, "tasks",
+        status_evaluations(config, now->learner.tasks, now->learner.window, now->learner.value_window));
+    json_object_set_new(
+        object, "tasks_total",
+        status_evaluations(config, now->learner.tasks, now->learner.total, now->learner.value_total));
     status_counters(object, config, &now->ingest.counters);
     status_cut(object, &now->cutter);
     status_hash(object, "samples_fingerprint", now->learner.fingerprint);

@@ -14,6 +14,7 @@
 enum {
     EVALUATOR_TOTAL = TRAINER_EVALUATOR_PARTS, // the part that is the running total
     EVALUATOR_VERSION = 1,                     // of what is saved
+    EVALUATOR_VALUES_VERSION = 2,              // and if some task has values: they follow
 };
 static const char EVALUATOR_MAGIC[] = "FRSHEVAL", EVALUATOR_WHAT[] = "the cut's state of the evaluator";
 
@@ -23,11 +24,17 @@ struct evaluator_sums {
     double bin_negatives[TRAINER_EVALUATOR_BINS];
 };
 
+struct value_sums {
+    double events, values, predictions, loss;
+    double transformed, squares; // mse: sums of log1p(v) and its square; else of v log v, and nothing
+};
+
 struct trainer_evaluator {
     struct trainer_evaluator_config config;
     bool started;
     int64_t part; // number of the part that is filling: floor(time / part length)
     struct evaluator_sums sums[TRAINER_EVALUATOR_PARTS + 1][TRAINER_MEASURES][BASE_TASKS_MAX];
+    struct value_sums values[TRAINER_EVALUATOR_PARTS + 1][BASE_TASKS_MAX];
 };
 
 struct trainer_evaluator *trainer_evaluator_new(const struct trainer_evaluator_config *config,
@@ -87,12 +94,14 @@ void trainer_evaluator_advance(struct trainer_evaluator *evaluator, int64_t time
         evaluator->part++;
         uint32_t place = evaluator_place(evaluator->part);
         memset(evaluator->sums[place], 0, sizeof evaluator->sums[place]);
+        memset(evaluator->values[place], 0, sizeof evaluator->values[place]);
     }
 }
 
 void trainer_evaluator_reset(struct trainer_evaluator *evaluator)
 {
     memset(evaluator->sums[EVALUATOR_TOTAL], 0, sizeof evaluator->sums[EVALUATOR_TOTAL]);
+    memset(evaluator->values[EVALUATOR_TOTAL], 0, sizeof evaluator->values[EVALUATOR_TOTAL]);
 }
 
 // What one sample does to one measure.
@@ -142,6 +151,27 @@ static uint32_t evaluator_parent(const struct trainer_evaluator *evaluator, uint
     return task == 0 ? UINT32_MAX : task - 1;
 }
 
+// Does the task say a probability?
+static bool evaluator_classifies(const struct trainer_evaluator *evaluator, uint32_t task)
+{
+    uint8_t kind = evaluator->config.kind[task];
+    return kind == TRAINER_LOSS_BCE || kind == TRAINER_LOSS_ZILN;
+}
+
+// P(stages 0..k all happen). ziln's product is a value: its probability is multiplied up.
+static float evaluator_product(const struct trainer_evaluator *evaluator, uint32_t task,
+                               const float *conditional, const float *products)
+{
+    if (evaluator->config.kind[task] != TRAINER_LOSS_ZILN) {
+        return products[task];
+    }
+    float product = 1;
+    for (uint32_t k = task; k != UINT32_MAX; k = evaluator_parent(evaluator, k)) {
+        product *= conditional[k];
+    }
+    return product;
+}
+
 static void feed_paid(struct trainer_evaluator *evaluator, uint32_t part, const struct base_sample *sample,
                       const float *conditional, const float *products)
 {
@@ -151,8 +181,13 @@ static void feed_paid(struct trainer_evaluator *evaluator, uint32_t part, const 
         if (!(sample->mask >> k & 1)) {
             continue;
         }
+        if (!evaluator_classifies(evaluator, k)) {
+            first = false;
+            continue;
+        }
+        float product = evaluator_product(evaluator, k, conditional, products);
         evaluator_add(evaluator, part, TRAINER_MEASURE_PRODUCT, k,
-                      entry_paid(weight, sample->label[k], products[k]));
+                      entry_paid(weight, sample->label[k], product));
         if (first || evaluator_parent(evaluator, k) == UINT32_MAX) {
             evaluator_add(evaluator, part, TRAINER_MEASURE_CONDITIONAL, k,
                           entry_paid(weight, sample->label[k], conditional[k]));
@@ -165,8 +200,12 @@ static void feed_late(struct trainer_evaluator *evaluator, uint32_t part, const 
                       const float *conditional, const float *products)
 {
     for (uint32_t k = 0; k < evaluator->config.tasks; k++) {
+        if (!evaluator_classifies(evaluator, k)) {
+            continue;
+        }
         if (sample->mask >> k & 1) {
-            evaluator_add(evaluator, part, TRAINER_MEASURE_PRODUCT, k, entry_late(products[k]));
+            float product = evaluator_product(evaluator, k, conditional, products);
+            evaluator_add(evaluator, part, TRAINER_MEASURE_PRODUCT, k, entry_late(product));
             evaluator_add(evaluator, part, TRAINER_MEASURE_CONDITIONAL, k, entry_late(conditional[k]));
         }
         uint32_t parent = evaluator_parent(evaluator, k);
@@ -182,11 +221,116 @@ static void feed_final(struct trainer_evaluator *evaluator, uint32_t part, const
 {
     for (uint32_t k = 0; k < evaluator->config.tasks; k++) {
         uint32_t parent = evaluator_parent(evaluator, k);
-        if (parent != UINT32_MAX && sample->label[parent]) {
+        if (evaluator_classifies(evaluator, k) && parent != UINT32_MAX && sample->label[parent]) {
             evaluator_add(evaluator, part, TRAINER_MEASURE_FINAL, k,
                           entry_paid(1, sample->label[k], conditional[k]));
         }
     }
+}
+
+// ---- values ----
+
+static double value_loss(bool squared, double value, double prediction)
+{
+    if (squared) {
+        double difference = log1p(prediction) - log1p(value);
+        return difference * difference;
+    }
+    double p = fmax(prediction, 1e-12);
+    return 2 * ((value > 0 ? value * log(value / p) : 0) - value + p);
+}
+
+// Adds `weight` times an event with the value; as an event, or as a change of the sums alone.
+static void value_sums_add(struct value_sums *sums, bool squared, double weight, double value,
+                           double prediction, bool event)
+{
+    double logarithm = squared ? log1p(value) : value > 0 ? value * log(value) : 0;
+    sums->events += event ? weight : 0;
+    sums->predictions += event ? weight * prediction : 0;
+    sums->values += weight * value;
+    sums->loss += weight * value_loss(squared, value, prediction);
+    sums->transformed += weight * logarithm;
+    sums->squares += squared ? weight * logarithm * logarithm : 0;
+}
+
+static void feed_value(struct trainer_evaluator *evaluator, uint32_t part, const struct base_sample *sample,
+                       uint32_t k, double prediction)
+{
+    uint8_t kind = evaluator->config.kind[k];
+    bool squared = kind == TRAINER_LOSS_MSE, events = evaluator->config.events[k];
+    double value = sample->label[k] ? (double)sample->value[k] : 0;
+    bool fits =
+        !sample->label[k] || (isfinite(value) && (kind == TRAINER_LOSS_ZILN ? value > 0 : value >= 0));
+    if (!fits || (events && !sample->label[k])) {
+        return;
+    }
+    double weight = sample->kind == BASE_N0 ? 1 / evaluator->config.keep_negatives : 1;
+    bool late = !events && (sample->kind == BASE_L || sample->kind == BASE_D2);
+    struct value_sums *places[] = {&evaluator->values[part][k], &evaluator->values[EVALUATOR_TOTAL][k]};
+    for (uint32_t i = 0; i < 2; i++) {
+        if (late) {
+            value_sums_add(places[i], squared, -1, 0, prediction, false);
+        }
+        value_sums_add(places[i], squared, weight, value, prediction, !late);
+    }
+}
+
+static void feed_values(struct trainer_evaluator *evaluator, uint32_t part, const struct base_sample *sample,
+                        const float *products)
+{
+    for (uint32_t k = 0; k < evaluator->config.tasks && sample->kind != BASE_F3; k++) {
+        if (sample->mask >> k & 1 && evaluator->config.kind[k] != TRAINER_LOSS_BCE) {
+            feed_value(evaluator, part, sample, k, fmax((double)products[k], 0));
+        }
+    }
+}
+
+static struct trainer_value_evaluation value_sums_show(const struct value_sums *sums, bool squared)
+{
+    struct trainer_value_evaluation shown = {sums->events, sums->values, (double)NAN, (double)NAN,
+                                             (double)NAN};
+    if (sums->events > 0) {
+        double mean = sums->values / sums->events, transformed = sums->transformed / sums->events;
+        shown.loss = sums->loss / sums->events;
+        shown.constant = squared ? sums->squares / sums->events - transformed * transformed
+                                 : 2 * (transformed - (mean > 0 ? mean * log(mean) : 0));
+    }
+    if (sums->values > 0) {
+        shown.calibration = sums->predictions / sums->values;
+    }
+    return shown;
+}
+
+static bool evaluator_has_values(const struct trainer_evaluator *evaluator)
+{
+    bool has = false;
+    for (uint32_t k = 0; k < evaluator->config.tasks; k++) {
+        has = has || evaluator->config.kind[k] != TRAINER_LOSS_BCE;
+    }
+    return has;
+}
+
+struct trainer_value_evaluation trainer_evaluator_value_total(const struct trainer_evaluator *evaluator,
+                                                              uint32_t task)
+{
+    return value_sums_show(&evaluator->values[EVALUATOR_TOTAL][task],
+                           evaluator->config.kind[task] == TRAINER_LOSS_MSE);
+}
+
+struct trainer_value_evaluation trainer_evaluator_value_window(const struct trainer_evaluator *evaluator,
+                                                               uint32_t task)
+{
+    struct value_sums all = {0};
+    for (uint32_t part = 0; part < TRAINER_EVALUATOR_PARTS; part++) {
+        const struct value_sums *sums = &evaluator->values[part][task];
+        all.events += sums->events;
+        all.values += sums->values;
+        all.predictions += sums->predictions;
+        all.loss += sums->loss;
+        all.transformed += sums->transformed;
+        all.squares += sums->squares;
+    }
+    return value_sums_show(&all, evaluator->config.kind[task] == TRAINER_LOSS_MSE);
 }
 
 void trainer_evaluator_feed(struct trainer_evaluator *evaluator, const struct base_sample *sample,
@@ -196,6 +340,7 @@ void trainer_evaluator_feed(struct trainer_evaluator *evaluator, const struct ba
     int64_t part = evaluator_part(evaluator, sample->due_time);
     int64_t oldest = evaluator->part - TRAINER_EVALUATOR_PARTS + 1;
     uint32_t place = evaluator_place(part < oldest ? oldest : part);
+    feed_values(evaluator, place, sample, products);
     switch ((enum base_kind)sample->kind) {
     case BASE_N0:
     case BASE_C1:
@@ -342,7 +487,9 @@ static void sums_restore(struct evaluator_sums *sums, struct base_reader *reader
 
 void trainer_evaluator_save(const struct trainer_evaluator *evaluator, struct base_buffer *buffer)
 {
-    size_t mark = base_section_begin(buffer, EVALUATOR_MAGIC, EVALUATOR_VERSION);
+    bool values = evaluator_has_values(evaluator);
+    size_t mark =
+        base_section_begin(buffer, EVALUATOR_MAGIC, values ? EVALUATOR_VALUES_VERSION : EVALUATOR_VERSION);
     base_buffer_u32(buffer, evaluator->config.tasks);
     base_buffer_u32(buffer, evaluator->config.stages);
     base_buffer_u32(buffer, TRAINER_MEASURES);
@@ -354,6 +501,16 @@ void trainer_evaluator_save(const struct trainer_evaluator *evaluator, struct ba
         for (uint32_t measure = 0; measure < TRAINER_MEASURES; measure++) {
             for (uint32_t k = 0; k < evaluator->config.tasks; k++) {
                 sums_save(&evaluator->sums[part][measure][k], buffer);
+            }
+        }
+    }
+    for (uint32_t part = 0; part <= EVALUATOR_TOTAL && values; part++) {
+        for (uint32_t k = 0; k < evaluator->config.tasks; k++) {
+            const struct value_sums *sums = &evaluator->values[part][k];
+            const double numbers[] = {sums->events, sums->values,      sums->predictions,
+                                      sums->loss,   sums->transformed, sums->squares};
+            for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+                save_double(buffer, numbers[i]);
             }
         }
     }
@@ -384,8 +541,19 @@ static int evaluator_parse(struct trainer_evaluator *evaluator, struct base_read
             }
         }
     }
+    for (uint32_t part = 0; part <= EVALUATOR_TOTAL && evaluator_has_values(evaluator); part++) {
+        for (uint32_t k = 0; k < tasks && !reader->failed; k++) {
+            struct value_sums *sums = &evaluator->values[part][k];
+            double *numbers[] = {&sums->events, &sums->values,      &sums->predictions,
+                                 &sums->loss,   &sums->transformed, &sums->squares};
+            for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+                *numbers[i] = restore_double(reader);
+            }
+        }
+    }
     if (window_ms != evaluator->config.window_ms) {
         evaluator->started = false;
+        memset(evaluator->values, 0, EVALUATOR_TOTAL * sizeof *evaluator->values);
         memset(evaluator->sums, 0, EVALUATOR_TOTAL * sizeof *evaluator->sums);
     }
     return base_section_close(reader, EVALUATOR_WHAT, error);
@@ -395,7 +563,8 @@ int trainer_evaluator_restore(struct trainer_evaluator *evaluator, struct base_r
                               struct base_error *error)
 {
     struct base_reader after = *from, payload;
-    if (base_section_open(&after, EVALUATOR_MAGIC, EVALUATOR_VERSION, &payload, EVALUATOR_WHAT, error)) {
+    uint32_t version = evaluator_has_values(evaluator) ? EVALUATOR_VALUES_VERSION : EVALUATOR_VERSION;
+    if (base_section_open(&after, EVALUATOR_MAGIC, version, &payload, EVALUATOR_WHAT, error)) {
         return -1;
     }
     struct trainer_evaluator *read = base_alloc_zeroed(1, sizeof *read);

@@ -22,6 +22,12 @@
 //   F3            counts for `final` alone.
 // N0 counts 1 / keep_negatives. Samples' weights are not read: they serve training.
 //
+// Values (tasks of the losses mse, poisson, ziln) are measured apart, against the value that is to be
+// expected of the impression: products[k]. A sample of the task's space pays with its value, 0 where nothing
+// happened; a late positive takes back that 0: its loss is the difference. Among events alone it pays like
+// any other. ziln's probability is measured as that of bce is, its product multiplied up from the
+// conditionals.
+//
 // So the sum over a stream is the true sum over events with final labels but for this: a late positive takes
 // back the negative at the prediction of now, not of then, which is the same once predictions have converged;
 // and a purchase part of C1 whose click was late counts a second event (a share of late clicks x their early
@@ -51,6 +57,8 @@ struct trainer_evaluator_config {
     uint32_t parent[BASE_TASKS_MAX]; // of side tasks
     double keep_negatives;           // (0, 1]
     int64_t window_ms;               // length of the rolling window, a multiple of TRAINER_EVALUATOR_PARTS
+    uint8_t kind[BASE_TASKS_MAX];    // enum trainer_loss_kind
+    bool events[BASE_TASKS_MAX];     // as in trainer_loss_config
 };
 
 struct trainer_evaluator;
@@ -88,6 +96,20 @@ struct trainer_evaluation {
     double calibration; // sum of predictions / sum of labels
     double auc;         // from the histogram
 };
+
+// What is shown of a task's values; NaN where there is nothing to show. Of bce there is nothing.
+struct trainer_value_evaluation {
+    double events;   // of the space that have paid
+    double values;   // sum of their values
+    double loss;     // mean an event. mse: (log1p of prediction - log1p of value)^2; poisson, ziln: deviance,
+                     // 2 (v log(v / p) - v + p), which the true expectation makes least
+    double constant; // that of the best constant prediction
+    double calibration; // sum of predictions / sum of values
+};
+struct trainer_value_evaluation trainer_evaluator_value_window(const struct trainer_evaluator *evaluator,
+                                                               uint32_t task);
+struct trainer_value_evaluation trainer_evaluator_value_total(const struct trainer_evaluator *evaluator,
+                                                              uint32_t task);
 
 // Over the window: the part that is filling and the eleven before it.
 struct trainer_evaluation trainer_evaluator_window(const struct trainer_evaluator *evaluator,

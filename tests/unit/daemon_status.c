@@ -118,6 +118,43 @@ Test(daemon_status, numbers_and_rates)
     json_decref(object);
 }
 
+// Tasks with values show them beside their probability, or instead of it.
+Test(daemon_status, values_of_tasks)
+{
+    static const char text[] =
+        "source: {kind: files, path: /tmp/unused}\n"
+        "actions:\n"
+        "  - {name: click, topic: c, wait: 1m, window: 2m}\n"
+        "  - {name: purchase, topic: p, wait: 1m, window: 2m, loss: ziln, fields: {value: value}}\n"
+        "  - {name: watch, topic: w, side: true, parent: click, wait: 1m, window: 2m, loss: mse, "
+        "fields: {value: seconds}}\n"
+        "slots: [{name: user, path: categorical.user}]\n";
+    struct base_config_problems problems = {0};
+    struct daemon_config *config = daemon_config_load_text("c.yaml", base_span_string(text), &problems);
+    cr_assert(config, "%s", problems.item[0].text);
+    struct daemon_pipeline_state state = state_make();
+    state.learner.tasks = 3;
+    state.learner.total[1].events = 9;
+    state.learner.value_total[1] = (struct trainer_value_evaluation){9, 30, 1.5, 2.5, 0.75};
+    state.learner.value_total[2] = (struct trainer_value_evaluation){4, 8, 0.5, NAN, 1.25};
+    struct daemon_status_times times = {5, 5};
+    char *json = daemon_status_text(config, &state, times, &state, times, NULL);
+    json_t *object = json_loads(json, 0, NULL), *tasks = json_object_get(object, "tasks_total");
+    cr_assert_null(json_object_get(json_array_get(tasks, 0), "value"));
+    const json_t *purchase = json_array_get(tasks, 1), *watch = json_array_get(tasks, 2);
+    cr_assert_eq(number(purchase, "count"), 9);
+    const json_t *value = json_object_get(purchase, "value");
+    cr_assert(number(value, "sum") == 30 && number(value, "deviance") == 1.5);
+    cr_assert(number(value, "constant_deviance") == 2.5 && number(value, "calibration") == 0.75);
+    cr_assert_null(json_object_get(watch, "auc"));
+    value = json_object_get(watch, "value");
+    cr_assert(number(value, "squared_error") == 0.5 &&
+              json_is_null(json_object_get(value, "constant_squared_error")));
+    json_decref(object);
+    free(json);
+    daemon_config_free(config);
+}
+
 Test(daemon_status, what_is_not_known_is_null)
 {
     struct daemon_pipeline_state state = state_make();

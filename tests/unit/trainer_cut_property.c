@@ -54,8 +54,11 @@ static uint64_t tick_draw(const struct world *world, int64_t tick, uint64_t what
 static struct trainer_evaluator *evaluator_make(const struct trainer_model_config *config)
 {
     struct base_error error;
-    const struct trainer_evaluator_config evaluator = {
-        config->loss.tasks, config->loss.stages, {0, 0, 0}, 1, 12000};
+    const struct trainer_evaluator_config evaluator = {.tasks = config->loss.tasks,
+                                                       .stages = config->loss.stages,
+                                                       .parent = {0, 0, 0},
+                                                       .keep_negatives = 1,
+                                                       .window_ms = 12000};
     return trainer_evaluator_new(&evaluator, &error);
 }
 

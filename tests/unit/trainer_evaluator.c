@@ -9,7 +9,8 @@
 static struct trainer_evaluator *evaluator_make(double keep_negatives)
 {
     struct base_error error;
-    const struct trainer_evaluator_config config = {3, 2, {0, 0, 0}, keep_negatives, 60000};
+    const struct trainer_evaluator_config config = {
+        .tasks = 3, .stages = 2, .parent = {0, 0, 0}, .keep_negatives = keep_negatives, .window_ms = 60000};
     struct trainer_evaluator *evaluator = trainer_evaluator_new(&config, &error);
     cr_assert_not_null(evaluator, "%s", error.text);
     return evaluator;
@@ -77,7 +78,8 @@ Test(trainer_evaluator, counts_by_hand)
 Test(trainer_evaluator, negatives_of_deeper_stages_are_no_events_of_theirs)
 {
     struct base_error error;
-    const struct trainer_evaluator_config config = {4, 3, {0, 0, 0, UINT32_MAX}, 1, 60000};
+    const struct trainer_evaluator_config config = {
+        .tasks = 4, .stages = 3, .parent = {0, 0, 0, UINT32_MAX}, .keep_negatives = 1, .window_ms = 60000};
     struct trainer_evaluator *evaluator = trainer_evaluator_new(&config, &error);
     const float predictions[4] = {0.5f, 0.5f, 0.5f, 0.5f};
     struct base_sample cart = sample_make(BASE_C1, 6, 0, 0, 0);
@@ -232,13 +234,21 @@ Test(trainer_evaluator, predictions_at_the_ends_keep_it_finite)
 
 Test(trainer_evaluator, refuses_settings_that_cannot_be)
 {
-    const struct trainer_evaluator_config cases[] = {
-        {0, 1, {0}, 1, 60000}, {9, 1, {0}, 1, 60000},   {2, 3, {0}, 1, 60000}, {2, 0, {0}, 1, 60000},
-        {2, 2, {0}, 0, 60000}, {2, 2, {0}, 1.5, 60000}, {2, 2, {0}, 1, 0},     {2, 2, {0}, 1, 50},
+    static const struct {
+        uint32_t tasks, stages;
+        double keep_negatives;
+        int64_t window_ms;
+    } cases[] = {
+        {0, 1, 1, 60000}, {9, 1, 1, 60000},   {2, 3, 1, 60000}, {2, 0, 1, 60000},
+        {2, 2, 0, 60000}, {2, 2, 1.5, 60000}, {2, 2, 1, 0},     {2, 2, 1, 50},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct base_error error = {0};
-        cr_assert_null(trainer_evaluator_new(&cases[i], &error));
+        const struct trainer_evaluator_config config = {.tasks = cases[i].tasks,
+                                                        .stages = cases[i].stages,
+                                                        .keep_negatives = cases[i].keep_negatives,
+                                                        .window_ms = cases[i].window_ms};
+        cr_assert_null(trainer_evaluator_new(&config, &error));
         cr_assert_eq(error.code, BASE_EINVAL);
     }
     trainer_evaluator_free(NULL);
@@ -247,7 +257,8 @@ Test(trainer_evaluator, refuses_settings_that_cannot_be)
 static struct trainer_evaluator *evaluator_with_window(uint32_t tasks, int64_t window_ms)
 {
     struct base_error error;
-    const struct trainer_evaluator_config config = {tasks, 2, {0, 0, 0}, 0.5, window_ms};
+    const struct trainer_evaluator_config config = {
+        .tasks = tasks, .stages = 2, .keep_negatives = 0.5, .window_ms = window_ms};
     struct trainer_evaluator *evaluator = trainer_evaluator_new(&config, &error);
     cr_assert_not_null(evaluator, "%s", error.text);
     return evaluator;

@@ -443,7 +443,8 @@ Test(trainer_model, learns_a_stream)
     config->update.dense.rate = 0.2;
     config->update.sparse.rate = 2;
     struct trainer_model *model = model_make(config, true);
-    const struct trainer_evaluator_config evaluation = {MODEL_TASKS, 2, {0, 0, 0}, 1, 12000};
+    const struct trainer_evaluator_config evaluation = {
+        .tasks = MODEL_TASKS, .stages = 2, .parent = {0, 0, 0}, .keep_negatives = 1, .window_ms = 12000};
     struct trainer_evaluator *evaluator = trainer_evaluator_new(&evaluation, &error);
     enum { STEPS = 2500 };
     for (uint32_t i = 0; i < STEPS; i++) {
