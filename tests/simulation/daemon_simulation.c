@@ -28,7 +28,14 @@
 #include "simulation/sim_log.h"
 #include "simulation/sim_publication.h"
 
-enum { PATH_BYTES = 256, STEPS_MAX = 400000, LIVES_MAX = 25, QUIET_STEPS = 200, TICKS_SEEN_MAX = 1 << 16 };
+enum {
+    PATH_BYTES = 256,
+    SETTINGS_BYTES = 1024,
+    STEPS_MAX = 400000,
+    LIVES_MAX = 25,
+    QUIET_STEPS = 200,
+    TICKS_SEEN_MAX = 1 << 16
+};
 
 struct seen { // by the reader
     int64_t tick;
@@ -88,6 +95,34 @@ static void fail(const struct story *story, const char *format, ...)
 
 // ---- the world ----
 
+// How a seed's model is updated: any optimizer for the network and for the rows of each slot, with or without
+// schedules, L2 and clipping; a quarter of the seeds has plain SGD. Lines of the model's section.
+static void story_optimise(const struct story *story, char text[SETTINGS_BYTES], const char **slot)
+{
+    static const char *const dense[] = {"sgd", "momentum", "adagrad", "ftrl", "adam"};
+    static const char *const rows[] = {"sgd", "momentum", "adagrad", "rowwise_adagrad", "ftrl", "adam"};
+    struct sim_random random = sim_random_make(story->seed, "optimizers");
+    text[0] = '\0';
+    *slot = rows[0];
+    if (sim_random_below(&random, 4) == 0) {
+        return;
+    }
+    const char *kind = dense[sim_random_below(&random, sizeof dense / sizeof *dense)];
+    const char *kind_rows = rows[sim_random_below(&random, sizeof rows / sizeof *rows)];
+    *slot = rows[sim_random_below(&random, sizeof rows / sizeof *rows)];
+    bool ftrl_rows = strcmp(kind_rows, "ftrl") == 0 || strcmp(*slot, "ftrl") == 0;
+    uint64_t half_life = sim_random_below(&random, 2) * (1 + sim_random_below(&random, 2000));
+    snprintf(text, SETTINGS_BYTES,
+             "  rate: {dense: 0.01, sparse: 0.05}\n"
+             "  optimizer: {dense: {kind: %s}, sparse: {kind: %s, half_life: %" PRIu64 "}}\n"
+             "  schedule: {dense: {warmup: %d}, sparse: {half_life: %d, floor: 0.3}}\n"
+             "  l2: {dense: %s, sparse: %s}\n"
+             "  clip: {dense: %s, sparse: %s}\n",
+             kind, kind_rows, half_life, strcmp(kind, "ftrl") == 0 ? 0 : 300, ftrl_rows ? 0 : 900,
+             sim_random_below(&random, 2) ? "0.001" : "0", sim_random_below(&random, 2) ? "0.001" : "0",
+             sim_random_below(&random, 2) ? "0.3" : "0", sim_random_below(&random, 2) ? "0.3" : "0");
+}
+
 static void story_configure(struct story *story)
 {
     struct sim_random random = sim_random_make(story->seed, "settings");
@@ -96,36 +131,40 @@ static void story_configure(struct story *story)
     sim_log_config_draw(&story->log_config, story->seed, (uint32_t)story->ticks * 2, span_ms);
     int64_t click = sim_random_between(&random, 1000, span_ms / 8 + 1000);
     int64_t purchase = sim_random_between(&random, 1000, span_ms / 4 + 1000);
+    char settings[SETTINGS_BYTES];
+    const char *brand;
+    story_optimise(story, settings, &brand);
     char text[4096];
-    snprintf(text, sizeof text,
-             "state_dir: %s\n"
-             "source: {kind: files, path: /nowhere}\n"
-             "tick: %" PRId64 "ms\n"
-             "idle_timeout: %" PRId64 "ms\n"
-             "segment: %" PRIu64 "KiB\n"
-             "model:\n"
-             "  name: test\n"
-             "  levels: [{experts: [16], per_task: 1, shared: 1}]\n"
-             "  towers: [16]\n"
-             "  batch: %" PRIu64 "\n"
-             "impression: {topic: impressions, framing: bare}\n"
-             "actions:\n"
-             "  - {name: click, topic: clicks, framing: bare, wait: %" PRId64 "ms, window: %" PRId64 "ms}\n"
-             "  - {name: purchase, topic: purchases, framing: bare, wait: %" PRId64 "ms, window: %" PRId64
-             "ms}\n"
-             "slots:\n"
-             "  - {name: user, path: user_id, dimension: 4, expiry: %" PRId64 "ms}\n"
-             "  - {name: brand, path: categorical.brand, dimension: 4, admission: %" PRIu64 "}\n"
-             "numerics:\n"
-             "  - {name: price, path: numeric.price}\n"
-             "publish: {interval: 100ms, base_ratio: %s}\n"
-             "cuts: {interval: %" PRId64 "ms, share: 1, keep: 0, keep_hours: 0}\n"
-             "redis: {socket: /nowhere, timeout: 1s}\n",
-             story->state_dir, tick_ms, sim_random_between(&random, 100, 3000),
-             UINT64_C(4) << sim_random_below(&random, 5), UINT64_C(16) << sim_random_below(&random, 3),
-             click / 2, click, purchase / 2, purchase, sim_random_between(&random, 60000, 120000),
-             1 + sim_random_below(&random, 3), sim_random_bits(&random) & 1 ? "0.33" : "5",
-             sim_random_between(&random, 100, 10000));
+    snprintf(
+        text, sizeof text,
+        "state_dir: %s\n"
+        "source: {kind: files, path: /nowhere}\n"
+        "tick: %" PRId64 "ms\n"
+        "idle_timeout: %" PRId64 "ms\n"
+        "segment: %" PRIu64 "KiB\n"
+        "model:\n"
+        "  name: test\n"
+        "  levels: [{experts: [16], per_task: 1, shared: 1}]\n"
+        "  towers: [16]\n"
+        "  batch: %" PRIu64 "\n"
+        "%s"
+        "impression: {topic: impressions, framing: bare}\n"
+        "actions:\n"
+        "  - {name: click, topic: clicks, framing: bare, wait: %" PRId64 "ms, window: %" PRId64 "ms}\n"
+        "  - {name: purchase, topic: purchases, framing: bare, wait: %" PRId64 "ms, window: %" PRId64 "ms}\n"
+        "slots:\n"
+        "  - {name: user, path: user_id, dimension: 4, expiry: %" PRId64 "ms}\n"
+        "  - {name: brand, path: categorical.brand, dimension: 4, admission: %" PRIu64 ", optimizer: %s}\n"
+        "numerics:\n"
+        "  - {name: price, path: numeric.price}\n"
+        "publish: {interval: 100ms, base_ratio: %s}\n"
+        "cuts: {interval: %" PRId64 "ms, share: 1, keep: 0, keep_hours: 0}\n"
+        "redis: {socket: /nowhere, timeout: 1s}\n",
+        story->state_dir, tick_ms, sim_random_between(&random, 100, 3000),
+        UINT64_C(4) << sim_random_below(&random, 5), UINT64_C(16) << sim_random_below(&random, 3), settings,
+        click / 2, click, purchase / 2, purchase, sim_random_between(&random, 60000, 120000),
+        1 + sim_random_below(&random, 3), brand, sim_random_bits(&random) & 1 ? "0.33" : "5",
+        sim_random_between(&random, 100, 10000));
     struct base_config_problems problems = {0};
     story->config = daemon_config_load_text("simulate.yaml", base_span_string(text), &problems);
     if (!story->config) {

@@ -94,9 +94,10 @@ static uint64_t world_weights(const struct world *world, struct daemon_pipeline_
     return hash;
 }
 
-Test(daemon_durable, killed_anywhere_it_comes_to_the_same_weights)
+// Returns the steps of optimisers that were counted.
+static uint64_t killed_anywhere(const char *model)
 {
-    struct world world = {.dead = 5};
+    struct world world = {.dead = 5, .model = model};
     world_open(&world, IMPRESSIONS, "/nowhere/redis.sock");
     struct daemon_pipeline_state expected, state;
     uint64_t hash = world_weights(&world, &expected);
@@ -128,8 +129,27 @@ Test(daemon_durable, killed_anywhere_it_comes_to_the_same_weights)
     for (int kind = 0; kind < BASE_KINDS; kind++) {
         cr_assert_eq(state.ingest.counters.samples[kind], expected.ingest.counters.samples[kind]);
     }
+    cr_assert_eq(state.learner.update.steps, expected.learner.update.steps);
+    cr_assert_eq(state.learner.update.clipped_dense, expected.learner.update.clipped_dense);
     daemon_store_close(machine.store);
     world_close(&world);
+    return state.learner.update.steps;
+}
+
+Test(daemon_durable, killed_anywhere_it_comes_to_the_same_weights)
+{
+    cr_assert_eq(killed_anywhere(NULL), 0);
+}
+
+// Adam's moments and steps, rows' accumulators and clocks, schedules and counts: all of it comes back.
+Test(daemon_durable, killed_anywhere_with_optimisers_that_keep_state)
+{
+    uint64_t steps = killed_anywhere(
+        "  rate: {dense: 0.001, sparse: 0.05}\n"
+        "  optimizer: {dense: {kind: adam}, sparse: {kind: rowwise_adagrad, half_life: 2000}}\n"
+        "  schedule: {dense: {warmup: 1000}, sparse: {half_life: 5000, floor: 0.2}}\n"
+        "  clip: {dense: 0.5}\n");
+    cr_assert_gt(steps, 100);
 }
 
 // The journal's files.

@@ -63,6 +63,7 @@ void world_open(struct world *world, uint64_t impressions, const char *socket)
              "  levels: [{experts: [16], per_task: 1, shared: 1}]\n"
              "  towers: [16]\n"
              "  batch: 64\n"
+             "%s"
              "impression: {topic: impressions, framing: bare}\n"
              "actions:\n"
              "  - {name: click, topic: clicks, framing: bare, wait: 30s, window: 1m}\n"
@@ -72,7 +73,7 @@ void world_open(struct world *world, uint64_t impressions, const char *socket)
              "  - {name: item, path: categorical.item, dimension: 16}\n"
              "publish: {interval: 100ms}\n"
              "redis: {socket: '%s', timeout: 2s}\n",
-             world->directory, world->directory, socket);
+             world->directory, world->directory, world->model ? world->model : "", socket);
     struct base_config_problems problems = {0};
     world->config = daemon_config_load_text("pipeline.yaml", base_span_string(text), &problems);
     cr_assert(world->config, "%s", problems.count ? problems.item[0].text : "");
