@@ -417,3 +417,29 @@ Test(trainer_body, needs_the_experts_that_it_reads_and_no_more)
     cr_expect_null(trainer_body_new(&config, &error));
     cr_expect(strstr(error.text, "body"), "%s", error.text);
 }
+
+// A single-task baseline by weights: a task whose loss is 0 moves nothing of its own. Stitches pass others'
+// gradients into its bottom, and the penalty draws at it.
+Test(trainer_body, a_task_without_loss_moves_nothing_of_its_own)
+{
+    for (int body = 0; body < TRAINER_BODIES; body++) {
+        struct rig rig = rig_make(config_of(body, false), 1);
+        for (uint32_t r = 0; r < ROWS; r++) { // task 1's two logits
+            rig.dlogits[r * rig.width + 1] = rig.dlogits[r * rig.width + 2] = 0.0f;
+        }
+        rig_backward(&rig, ROWS);
+        trainer_network_gradient(rig.network, rig.x, ROWS, rig.gradient);
+        uint32_t count;
+        const struct trainer_tensor *tensors = trainer_network_tensors(rig.network, &count);
+        for (uint32_t t = 0; t < count; t++) {
+            bool own = strstr(tensors[t].name, "task1.tower") || strstr(tensors[t].name, "task1.gate");
+            own |= strstr(tensors[t].name, "task1.bottom") && body == TRAINER_BODY_CUSTOMIZED;
+            own |= strstr(tensors[t].name, "level1.task1.expert") != NULL;
+            for (uint32_t i = 0; own && i < tensors[t].rows * tensors[t].columns; i++) {
+                cr_assert_eq(rig.gradient[tensors[t].offset + i], 0.0f, "%s %s", trainer_body_names[body],
+                             tensors[t].name);
+            }
+        }
+        rig_free(&rig);
+    }
+}
