@@ -475,7 +475,7 @@ Test(daemon_config, checks_of_the_model)
 // One line changes the body.
 Test(daemon_config, every_body_takes_the_same_levels)
 {
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         char text[512];
         snprintf(text, sizeof text,
                  MINIMAL "model: {levels: [{experts: [32, 16]}, {experts: [16]}], body: %s}\n",

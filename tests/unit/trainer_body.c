@@ -189,7 +189,7 @@ static void expect_gradients(struct trainer_network_config config)
 
 Test(trainer_body, forward_matches_the_definition)
 {
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         expect_forward(config_of(body, false));
         expect_forward(config_of(body, true));
     }
@@ -197,7 +197,7 @@ Test(trainer_body, forward_matches_the_definition)
 
 Test(trainer_body, gradients_match_finite_differences)
 {
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         expect_gradients(config_of(body, false));
         expect_gradients(config_of(body, true));
     }
@@ -208,7 +208,7 @@ Test(trainer_body, gradients_match_finite_differences)
 Test(trainer_body, apply_is_a_step_along_the_gradient)
 {
     for (int choice = 0; choice < 2 * TRAINER_BODIES; choice++) {
-        struct rig rig = rig_make(config_of(choice / 2, false), 2);
+        struct rig rig = rig_make(config_of((enum trainer_body)(choice / 2), false), 2);
         uint32_t n = choice % 2 ? 1 : ROWS;
         size_t size = trainer_network_size(rig.network);
         float *before = base_alloc(size * sizeof *before), *slab = trainer_network_slab(rig.network);
@@ -286,7 +286,7 @@ static float *train(struct trainer_network_config config, uint32_t workers, uint
 
 Test(trainer_body, any_number_of_workers_gives_the_same_bits)
 {
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         struct trainer_network_config config = config_of(body, false);
         config.level[0].widths[1] = 144; // two tiles
         struct rig rig = rig_make(config, 1);
@@ -305,7 +305,7 @@ Test(trainer_body, any_number_of_workers_gives_the_same_bits)
 // A shared, forward-only network has the owner's bits, and a row's do not depend on the rows beside it.
 Test(trainer_body, readers_and_lone_rows_have_the_same_bits)
 {
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         struct rig rig = rig_make(config_of(body, false), 2);
         struct trainer_workers *alone = trainer_workers_new(1, &error);
         struct trainer_network *reader = trainer_network_share(rig.network, alone, &error);
@@ -327,7 +327,7 @@ Test(trainer_body, readers_and_lone_rows_have_the_same_bits)
 
 Test(trainer_body, finite_sees_a_bad_weight_in_every_tensor)
 {
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         struct rig rig = rig_make(config_of(body, false), 1);
         float *slab = trainer_network_slab(rig.network);
         uint32_t count;
@@ -366,7 +366,7 @@ Test(trainer_body, counts_its_operations)
         [TRAINER_BODY_CGC] = 7 * chain + 3 * 32 * 3 + tower,
         [TRAINER_BODY_PLE] = 7 * low + 3 * 32 * 3 + 32 * 7 + 5 * high + 3 * 48 * 3 + tower,
     };
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         struct trainer_network_config config = config_of(body, false);
         cr_expect_eq(trainer_network_flop_forward(&config), 2 * expected[body], "%s: %g, not %g",
                      trainer_body_names[body], trainer_network_flop_forward(&config), 2 * expected[body]);
@@ -384,7 +384,7 @@ static void expect_impossible(struct trainer_network_config config, const char *
 
 Test(trainer_body, needs_the_experts_that_it_reads_and_no_more)
 {
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         struct trainer_network_config config = config_of(body, false);
         struct trainer_graph *graph;
         bool experts = body < TRAINER_BODY_CUSTOMIZED,
@@ -422,7 +422,7 @@ Test(trainer_body, needs_the_experts_that_it_reads_and_no_more)
 // gradients into its bottom, and the penalty draws at it.
 Test(trainer_body, a_task_without_loss_moves_nothing_of_its_own)
 {
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         struct rig rig = rig_make(config_of(body, false), 1);
         for (uint32_t r = 0; r < ROWS; r++) { // task 1's two logits
             rig.dlogits[r * rig.width + 1] = rig.dlogits[r * rig.width + 2] = 0.0f;

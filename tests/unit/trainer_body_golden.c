@@ -106,7 +106,7 @@ static void run_body(const struct golden *golden, enum trainer_body body)
 Test(trainer_body_golden, twenty_steps_of_every_body)
 {
     struct golden *golden = golden_read("bodies.bin");
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         run_body(golden, body);
     }
     golden_free(golden);

@@ -151,7 +151,7 @@ Test(trainer_body_mistakes, shared_experts_have_a_number_of_their_own)
 // DeepCTR-Torch's ESMM: one output bias for both rates.
 Test(trainer_body_mistakes, every_task_has_its_own_output_bias)
 {
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         struct rig *rig = rig_new(config_of(body));
         rig_train(rig, STEPS);
         expect_told_apart(rig, TWIN_ONE_OUTPUT_BIAS);
@@ -235,7 +235,7 @@ Test(trainer_body_mistakes, units_do_not_stay_alike)
         [TRAINER_BODY_SHARED_BOTTOM] = "bottom.layer0.weight",
     };
     for (int choice = 0; choice < 2 * TRAINER_BODIES; choice++) {
-        struct rig *rig = rig_new(config_of(choice / 2));
+        struct rig *rig = rig_new(config_of((enum trainer_body)(choice / 2)));
         bool mistaken = choice % 2;
         uint32_t count;
         const struct trainer_tensor *tensors = trainer_network_tensors(rig->network, &count);
@@ -258,7 +258,7 @@ Test(trainer_body_mistakes, units_do_not_stay_alike)
 // to the minibatch's.
 Test(trainer_body_mistakes, a_batch_of_one_is_a_batch)
 {
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         struct rig *rig = rig_new(config_of(body));
         rig_train(rig, 1); // leaves dlogits
         size_t size = trainer_network_size(rig->network);

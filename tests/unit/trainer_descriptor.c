@@ -220,7 +220,7 @@ static void expect_reader_scores(enum trainer_body body)
 
 Test(trainer_descriptor, a_reader_made_of_it_scores_the_same_bits)
 {
-    for (int body = 0; body < TRAINER_BODIES; body++) {
+    for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         expect_reader_scores(body);
     }
 }
