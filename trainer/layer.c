@@ -2,37 +2,20 @@
 #include "trainer/layer.h"
 
 #include "base/simd.h"
-#include "trainer/blas.h"
+#include "trainer/gemm.h"
 #include "trainer/lanes.h"
-
-// y[:, block] = max(0, y + bias). The comparison is written so that NaN passes.
-BASE_SIMD
-static void layer_activate(uint32_t width, struct trainer_block block, uint32_t n, const float *bias,
-                           float *y)
-{
-    for (uint32_t r = 0; r < n; r++) {
-        float *row = y + (size_t)r * width;
-        for (uint32_t c = block.column; c < block.column + block.columns; c++) {
-            float sum = row[c] + bias[c];
-            row[c] = sum < 0.0f ? 0.0f : sum;
-        }
-    }
-}
 
 void trainer_layer_forward(struct trainer_layer_shape shape, struct trainer_block block, uint32_t n,
                            const float *x, const float *weight, const float *bias, float *y)
 {
-    trainer_blas_nn(n, block.columns, shape.inputs, x, shape.inputs, weight + block.column, shape.outputs,
-                    false, y + block.column, shape.outputs);
-    if (bias) {
-        layer_activate(shape.outputs, block, n, bias, y);
-    }
+    trainer_gemm_nn(n, block.columns, shape.inputs, x, shape.inputs, weight + block.column, shape.outputs,
+                    bias ? bias + block.column : NULL, y + block.column, shape.outputs);
 }
 
 void trainer_layer_backward(struct trainer_layer_shape shape, struct trainer_block block, uint32_t n,
-                            const float *dy, const float *weight, bool add, float *dx)
+                            uint32_t whole, const float *dy, const float *weight, bool add, float *dx)
 {
-    trainer_blas_nt(n, block.columns, shape.outputs, dy, shape.outputs,
+    trainer_gemm_nt(n, block.columns, whole, shape.outputs, dy, shape.outputs,
                     weight + (size_t)block.column * shape.outputs, shape.outputs, add, dx + block.column,
                     shape.inputs);
 }
@@ -70,7 +53,7 @@ static void layer_update_bias(uint32_t width, struct trainer_block block, uint32
 void trainer_layer_update(struct trainer_layer_shape shape, struct trainer_block block, uint32_t n,
                           float alpha, const float *x, const float *dy, float *weight, float *bias)
 {
-    trainer_blas_tn(shape.inputs, block.columns, n, alpha, x, shape.inputs, dy + block.column, shape.outputs,
+    trainer_gemm_tn(shape.inputs, block.columns, n, alpha, x, shape.inputs, dy + block.column, shape.outputs,
                     weight + block.column, shape.outputs);
     if (bias) {
         layer_update_bias(shape.outputs, block, n, alpha, dy, bias);

@@ -23,9 +23,9 @@ void trainer_layer_forward(struct trainer_layer_shape shape, struct trainer_bloc
                            const float *x, const float *weight, const float *bias, float *y);
 
 // dx[:, block] = dy W[block, :]^T, or += if `add`; dy [n x outputs] is the gradient before ReLU, dx [n x
-// inputs], `block` of the inputs.
+// inputs], `block` of the inputs. `whole`: as in gemm.h, columns of which the block may be a part.
 void trainer_layer_backward(struct trainer_layer_shape shape, struct trainer_block block, uint32_t n,
-                            const float *dy, const float *weight, bool add, float *dx);
+                            uint32_t whole, const float *dy, const float *weight, bool add, float *dx);
 
 // dy[:, block] = 0 where y is not positive; both [n x width].
 void trainer_layer_mask(uint32_t width, struct trainer_block block, uint32_t n, const float *y, float *dy);

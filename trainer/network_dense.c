@@ -4,9 +4,15 @@
 // bias and ReLU while the block is in the cache.
 #include <string.h>
 
+#include "trainer/gemm.h"
 #include "trainer/layer.h"
 #include "trainer/network_private.h"
 #include "trainer/sharing.h"
+
+// From this number of rows on a backward tile is halved where our own kernels run, so that the few tiles of a
+// narrow vector share out evenly. Below it the library's kernels for small products, which are left what is
+// small, give other bits for half a tile (gemm.h).
+enum { DENSE_PARTS_ROWS = 32 };
 
 // Copies a gating's weights from their tensors in `from` into `packed`, side by side.
 static void dense_pack(const struct trainer_graph *graph, const struct trainer_graph_gating *gating,
@@ -61,13 +67,28 @@ void network_dense_forward(struct network_pass *pass)
                         dense_forward_tile, pass);
 }
 
+// Part `part` of `parts` of a backward tile. Only a full one is cut; of the others the first part is all.
+static struct trainer_block dense_part(struct trainer_block block, uint32_t part, uint32_t parts)
+{
+    if (parts == 1 || block.columns < TRAINER_TILE_COLUMNS) {
+        return part == 0 ? block : (struct trainer_block){block.column, 0};
+    }
+    uint32_t columns = block.columns / parts;
+    return (struct trainer_block){block.column + part * columns, columns};
+}
+
 // Dense stage: a block of the gradient by a vector that the stage reads, over all its readers in their order.
 static void dense_backward_tile(void *context, uint32_t index)
 {
     const struct network_pass *pass = context;
     const struct trainer_network *network = pass->network;
     const struct trainer_graph *graph = network->graph;
-    const struct trainer_graph_tile *tile = &pass->tiles[index];
+    const struct trainer_graph_tile *tile = &pass->tiles[index / pass->parts];
+    uint32_t whole = tile->block.columns;
+    struct trainer_block block = dense_part(tile->block, index % pass->parts, pass->parts);
+    if (block.columns == 0) {
+        return;
+    }
     uint32_t vector = tile->index;
     float *delta = network_delta(pass, vector);
     bool add = false;
@@ -76,7 +97,7 @@ static void dense_backward_tile(void *context, uint32_t index)
         if (layer->input != vector) {
             continue;
         }
-        trainer_layer_backward(layer->shape, tile->block, pass->n, network->delta[layer->output],
+        trainer_layer_backward(layer->shape, block, pass->n, whole, network->delta[layer->output],
                                network->slab + layer->weight, add, delta);
         add = true;
     }
@@ -84,19 +105,21 @@ static void dense_backward_tile(void *context, uint32_t index)
         if (graph->gating[g].input != vector) {
             continue;
         }
-        trainer_layer_backward(graph->gating[g].shape, tile->block, pass->n, network->gating[g].delta,
+        trainer_layer_backward(graph->gating[g].shape, block, pass->n, whole, network->gating[g].delta,
                                network->gating[g].weight, add, delta);
         add = true;
     }
     if (graph->vector[vector].relu) {
-        trainer_layer_mask(graph->vector[vector].width, tile->block, pass->n, network->value[vector], delta);
+        trainer_layer_mask(graph->vector[vector].width, block, pass->n, network->value[vector], delta);
     }
 }
 
 void network_dense_backward(struct network_pass *pass)
 {
     pass->tiles = pass->network->graph->backward.at + pass->stage->backward.begin;
-    trainer_workers_run(pass->network->workers, pass->stage->backward.end - pass->stage->backward.begin,
+    pass->parts = trainer_gemm_own() && pass->n >= DENSE_PARTS_ROWS ? 2 : 1;
+    trainer_workers_run(pass->network->workers,
+                        (pass->stage->backward.end - pass->stage->backward.begin) * pass->parts,
                         dense_backward_tile, pass);
 }
 

@@ -74,7 +74,7 @@ static void backward(bool add)
 {
     float *dy = random_floats(N * OUT, "dy"), *w = random_floats(IN * OUT, "w");
     float *dx = random_floats(N * IN, "dx"), *before = random_floats(N * IN, "dx");
-    trainer_layer_backward(shape, inputs, N, dy, w, add, dx);
+    trainer_layer_backward(shape, inputs, N, inputs.columns, dy, w, add, dx);
     for (uint32_t r = 0; r < N; r++) {
         for (uint32_t i = 0; i < IN; i++) {
             double sum = add || !inside(inputs, i) ? before[r * IN + i] : 0.0;
