@@ -25,12 +25,12 @@ float trainer_loss_squared(float a, float value, float *da);
 float trainer_loss_poisson(float a, float value, float *da);
 // Negative log density of the log-normal: a[0] is mu, sigma = TRAINER_LOSS_SIGMA_MIN + softplus(a[1]); value
 // > 0. da: [2], written.
-#define TRAINER_LOSS_SIGMA_MIN 0.01f
+#define TRAINER_LOSS_SIGMA_MIN 0.1f
 float trainer_loss_lognormal(const float a[2], float value, float da[2]);
 
 // Predictions: the expectation of each, exponents cut at TRAINER_LOSS_EXPONENT_MAX so that it stays finite.
 // Of the squared error it is max(expm1(a), 0): the mean of log1p taken back.
-#define TRAINER_LOSS_EXPONENT_MAX 40.0f
+#define TRAINER_LOSS_EXPONENT_MAX 25.0f
 float trainer_loss_squared_value(float a);
 float trainer_loss_poisson_value(float a);
 float trainer_loss_lognormal_value(const float a[2]);

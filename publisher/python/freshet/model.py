@@ -13,7 +13,7 @@ DESCRIPTOR_FIELDS = {"body", "canonical_bytes", "columns", "format", "hashing", 
                      "slots", "tasks", "tensors"}
 TASK_FIELDS = {"branch", "imputed", "loss", "name", "parent", "stage"}
 LOSSES = {"bce", "mse", "poisson", "ziln"}
-SIGMA_MIN, EXPONENT_MAX = numpy.float32(0.01), numpy.float32(40)  # of the log-normal; of expectations
+SIGMA_MIN, EXPONENT_MAX = numpy.float32(0.1), numpy.float32(25)  # of the log-normal; of expectations
 HASHING = "xxh3-64 seeded with xxh3-64(slot name)"
 
 

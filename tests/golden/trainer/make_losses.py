@@ -25,7 +25,7 @@ from make_ple import round_to_float32, write
 INPUTS, TASKS, BATCH, STEPS, RATE, WIDTH = 16, 4, 32, 20, 0.1, 16
 N0, C1, L, D2 = range(4)
 TASK_WEIGHT = [1.0, 1.5, 0.75, 0.5]
-KEEP_NEGATIVES, SIGMA_MIN, PROPENSITY_MIN, CORRECTION_WEIGHT = 0.5, 0.01, 0.3, 0.75
+KEEP_NEGATIVES, SIGMA_MIN, PROPENSITY_MIN, CORRECTION_WEIGHT = 0.5, 0.1, 0.3, 0.75
 NONE = None
 
 # stages; then of each task: its loss, its parent, whether its space are the events alone
