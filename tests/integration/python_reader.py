@@ -41,7 +41,8 @@ def compare(model, answer):
     conditional, products = model.score(impressions, keys)
     for name, scores in (("conditional", conditional), ("products", products)):
         expected = numpy.array(answer[name], numpy.float32).reshape(scores.shape)
-        worst = float(numpy.abs(scores - expected).max())
+        # Probabilities absolutely, values relatively.
+        worst = float((numpy.abs(scores - expected) / numpy.maximum(1, numpy.abs(expected))).max())
         check(f"{name} differ by {worst}", worst < TOLERANCE)
         check(f"{name} are all alike", float(expected.std()) > 1e-3)
 
@@ -115,6 +116,26 @@ def bodies(path, client):
     check("no two bodies score alike", len(seen) == len(freshet.BODIES) == 9)
 
 
+def losses(path, client):
+    """Values, a stage in two branches, an imputed error: as in C; what is not known of a task is refused."""
+    for form, field, unknown in (("values", "loss", "huber"), ("esm2", "branch", None), ("imputed", "imputed", None)):
+        program = Program(path, client, "fp32", form)
+        reader = freshet.Reader(client, "test")
+        for kind in ("base", "delta"):
+            answer = program.publish(kind)
+            check(f"{form} is followed", reader.follow(2))
+            compare(reader.model, answer)
+        program.end()
+        tasks = reader.model.descriptor["tasks"]
+        check(f"{form} says {field}", field in tasks[1])
+        for wrong in [{"curve": 1}] + ([{field: unknown}] if unknown else []):
+            try:
+                freshet.Model(dict(reader.model.descriptor, tasks=[tasks[0], dict(tasks[1], **wrong), *tasks[2:]]))
+                check(f"{wrong} is refused", False)
+            except freshet.FormatError:
+                pass
+
+
 def refusals(client):
     """Any damage to any key that head refers to is refused, and mended by a repair."""
     reader = freshet.Reader(client, "test")
@@ -152,6 +173,7 @@ def main():
     known_values()
     for element in ("fp32", "fp16"):
         run(program, client, element)
+    losses(program, client)
     bodies(program, client)
     refusals(client)
     print("python_reader: the Python reader agrees with the C reader")

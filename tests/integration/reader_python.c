@@ -1,7 +1,7 @@
 // Publishes versions of a small trained model and scores with the C reader, step by step at the word of
-// reader_python.py. Arguments: socket, fp32 or fp16, body. Each line on standard input publishes a version,
-// "base" or "delta"; the answer is one line of JSON: what the C reader holds and the scores of some
-// impressions.
+// reader_python.py. Arguments: socket, fp32 or fp16, a body or losses. Each line on standard input publishes
+// a version, "base" or "delta"; the answer is one line of JSON: what the C reader holds and the scores of
+// some impressions.
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -86,25 +86,28 @@ static void print_version(struct publisher_reader *reader)
 int main(int argc, char **argv)
 {
     trainer_blas_pin(argv);
-    int body = 0;
-    while (argc == 4 && body < TRAINER_BODIES && strcmp(argv[3], trainer_body_names[body]) != 0) {
-        body++;
+    static const char *const losses[] = {"values", "esm2", "imputed"};
+    int variant = MODEL_BODIES;
+    while (argc == 4 && variant < MODEL_VARIANTS &&
+           strcmp(argv[3], variant < MODEL_LOSSES ? trainer_body_names[variant - MODEL_BODIES]
+                                                  : losses[variant - MODEL_LOSSES]) != 0) {
+        variant++;
     }
-    if (argc != 4 || body == TRAINER_BODIES) {
-        fprintf(stderr, "usage: reader_python SOCKET fp32|fp16 BODY\n");
+    if (argc != 4 || variant == MODEL_VARIANTS) {
+        fprintf(stderr, "usage: reader_python SOCKET fp32|fp16 BODY|values|esm2|imputed\n");
         return 2;
     }
     struct base_error error;
     struct publisher_config config = {
         .redis = {.socket = argv[1], .timeout_ms = 5000},
         .model = "test",
-        .descriptor = model_descriptor(MODEL_BODIES + body),
+        .descriptor = model_descriptor(variant),
         .half = strcmp(argv[2], "fp16") == 0,
         .garbage_ttl_s = 60,
         .base_ratio = 100,
     };
     struct publisher_reader_config reader_config = {.redis = config.redis, .model = "test"};
-    struct trainer_model *model = trainer_model_new(model_config(MODEL_BODIES + body), true, &error);
+    struct trainer_model *model = trainer_model_new(model_config(variant), true, &error);
     struct publisher *publisher = model ? publisher_new(&config, &error) : NULL;
     struct publisher_reader *reader = publisher ? publisher_reader_new(&reader_config, &error) : NULL;
     must(!reader, &error);

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/columns.h"
 #include "base/hash.h"
@@ -32,15 +33,16 @@ static const char *const numeric_paths[] = {"item.price", "age"};
 
 const struct trainer_model_config *model_config(int variant)
 {
-    static struct trainer_model_config configs[MODEL_BODIES + TRAINER_BODIES];
+    static struct trainer_model_config configs[MODEL_VARIANTS];
     struct trainer_model_config *config = &configs[variant];
     *config = (struct trainer_model_config){
         .features =
             {.layout = {3, 2}, .slots = MODEL_SLOTS, .slot = slots, .numerics = 2, .numeric = numerics},
         .network =
             {
-                .body =
-                    variant < MODEL_BODIES ? TRAINER_BODY_PLE : (enum trainer_body)(variant - MODEL_BODIES),
+                .body = variant < MODEL_BODIES || variant >= MODEL_LOSSES
+                            ? TRAINER_BODY_PLE
+                            : (enum trainer_body)(variant - MODEL_BODIES),
                 .soft_l2 = 0.0625f,
                 .tasks = MODEL_TASKS,
                 .levels = 2,
@@ -64,6 +66,17 @@ const struct trainer_model_config *model_config(int variant)
         .rows_max = 100000,
         .workers = 1,
     };
+    if (variant == MODEL_LOSSES) {
+        static const uint8_t kinds[] = {TRAINER_LOSS_BCE, TRAINER_LOSS_ZILN, TRAINER_LOSS_MSE,
+                                        TRAINER_LOSS_POISSON};
+        memcpy(config->loss.kind, kinds, sizeof kinds);
+    }
+    config->loss.branch = variant == MODEL_LOSSES + 1 ? 2 : 0;
+    if (variant == MODEL_LOSSES + 2) {
+        config->loss.correction = TRAINER_CORRECTION_DR;
+        config->loss.correction_weight = 1;
+        config->loss.propensity_min = 0.1f;
+    }
     return config;
 }
 
@@ -128,6 +141,7 @@ void model_train(struct trainer_model *model, uint64_t *step, int steps)
             uint64_t bits = base_random_bits(99, number);
             for (uint32_t k = 0; k < MODEL_TASKS; k++) {
                 sample.label[k] = (bits >> k & 1) && (k == 0 || k == 3 || sample.label[0]);
+                sample.value[k] = sample.label[k] ? (float)(bits >> (8 + 4 * k) & 7) + 0.5f : 0;
             }
             base_minibatch_add(minibatch, &sample);
         }

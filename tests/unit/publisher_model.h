@@ -13,10 +13,12 @@ enum {
     MODEL_USERS = 300,
     MODEL_ITEMS = 80,
     MODEL_BODIES = 2,
+    MODEL_LOSSES = MODEL_BODIES + TRAINER_BODIES, // values, esm2, imputed
+    MODEL_VARIANTS = MODEL_LOSSES + 3,
 };
 
 // Borrowed; the same each time. `variant` 1 has another tower, hence another descriptor; MODEL_BODIES + b has
-// the body b.
+// the body b; MODEL_LOSSES other losses: of values, with a stage in two branches, with an imputed error.
 const struct trainer_model_config *model_config(int variant);
 // The caller frees it.
 char *model_descriptor(int variant);
