@@ -19,6 +19,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LEARN = ROOT / "build/release/tests/learn"
 NO_ID = np.uint64(2**64 - 1)
 
+# The bodies by their names in a configuration.
+BODIES = ["shared_bottom", "soft_l2", "cross_stitch", "customized", "moe", "mmoe", "ml_mmoe", "cgc", "ple"]
+
 # Two-sided 95 % points of Student's t by degrees of freedom.
 T95 = [None, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
        2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042]
