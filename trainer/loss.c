@@ -83,10 +83,9 @@ static int check_branch(const struct trainer_loss_config *config, struct base_er
 
 int trainer_loss_check(const struct trainer_loss_config *config, struct base_error *error)
 {
-    if (config->tasks < 1 || config->tasks > BASE_TASKS_MAX || config->stages < 1 ||
-        config->stages > config->tasks) {
+    if (config->tasks < 1 || config->tasks > BASE_TASKS_MAX || config->stages > config->tasks) {
         return base_error_set(error, BASE_EINVAL,
-                              "%u tasks with %u stages: there are 1..%d tasks, and stages 1..tasks",
+                              "%u tasks with %u stages: there are 1..%d tasks, and stages 0..tasks",
                               config->tasks, config->stages, BASE_TASKS_MAX);
     }
     for (uint32_t k = config->stages; k < config->tasks; k++) {
@@ -185,7 +184,7 @@ static float loss_product(const struct trainer_loss_config *config, const float 
         stage[i] = loss_stage_of(config, logits, i < before ? i : k);
         a[i] = stage[i].logit;
     }
-    if (k == 0 && config->keep_negatives != 1.0f) {
+    if (k == 0 && config->stages > 0 && config->keep_negatives != 1.0f) {
         a[before] -= logf(config->keep_negatives);
     }
     float loss = trainer_loss_product(a, before + 1, label, da);
@@ -289,7 +288,7 @@ static float loss_correction(const struct trainer_loss_config *config, const flo
 void trainer_loss_sample(const struct trainer_loss_config *config, const float *logits,
                          const struct base_sample *sample, float *dlogits, float *loss)
 {
-    assert(config->stages >= 1 && config->stages <= config->tasks && config->tasks <= BASE_TASKS_MAX);
+    assert(config->stages <= config->tasks && config->tasks <= BASE_TASKS_MAX);
     memset(dlogits, 0, trainer_loss_place(config, config->tasks) * sizeof *dlogits);
     for (uint32_t k = 0; k < config->tasks; k++) {
         loss[k] = 0.0f;

@@ -31,8 +31,10 @@ enum trainer_correction { TRAINER_CORRECTION_NONE, TRAINER_CORRECTION_IPS, TRAIN
 enum trainer_weighting { TRAINER_WEIGHTING_FIXED, TRAINER_WEIGHTING_UNCERTAINTY };
 
 struct trainer_loss_config {
-    uint32_t tasks;  // stages of the chain, then side tasks
-    uint32_t stages; // tasks 0..stages-1 form the chain; the rest are single logits conditional on `parent`
+    uint32_t tasks; // stages of the chain, then side tasks
+    // Tasks 0..stages-1 form the chain; the rest are single logits conditional on `parent`. 0: there is no
+    // funnel, and every task is conditional on nothing. (The daemon and the descriptor always have a stage.)
+    uint32_t stages;
     uint32_t parent[BASE_TASKS_MAX]; // side task: the last stage of the product that it multiplies (its own
                                      // logit included); UINT32_MAX: no product, plain binary cross-entropy
     bool full; // ctcvr_to_ctr: full; false: stop, a product loss moves only the logit of its own stage

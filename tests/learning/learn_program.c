@@ -37,12 +37,13 @@ static const char usage[] =
     "  --losses FILE        write each minibatch's summed losses, float32 [steps x tasks]\n"
     "  --predictions FILE   write float32 [samples x 2 tasks]: of each sample the conditional\n"
     "                       probabilities, then the products; trained samples as of the last pass\n"
+    "  --values             every task is a value, without a funnel: squared error of log1p\n"
     "  --turns              train in turns, on command\n";
 
 struct learn_options {
     const char *config, *data, *load, *initial, *final, *losses, *predictions;
     uint64_t train, passes, seed, workers, ids;
-    bool seeded, turns;
+    bool seeded, values, turns;
 };
 
 struct learn {
@@ -79,6 +80,7 @@ enum {
     OPTION_FINAL,
     OPTION_LOSSES,
     OPTION_PREDICTIONS,
+    OPTION_VALUES,
     OPTION_TURNS
 };
 
@@ -92,6 +94,7 @@ static const struct option long_options[] = {{"train", required_argument, NULL, 
                                              {"final", required_argument, NULL, OPTION_FINAL},
                                              {"losses", required_argument, NULL, OPTION_LOSSES},
                                              {"predictions", required_argument, NULL, OPTION_PREDICTIONS},
+                                             {"values", no_argument, NULL, OPTION_VALUES},
                                              {"turns", no_argument, NULL, OPTION_TURNS},
                                              {NULL, 0, NULL, 0}};
 
@@ -138,6 +141,9 @@ static bool learn_parse(struct learn_options *options, int argc, char **argv)
             break;
         case OPTION_PREDICTIONS:
             options->predictions = optarg;
+            break;
+        case OPTION_VALUES:
+            options->values = true;
             break;
         case OPTION_TURNS:
             options->turns = true;
@@ -282,12 +288,25 @@ static int learn_turns(struct learn *learn, struct base_error *error)
 
 // --- The whole ---
 
+// Makes the tasks values, and the funnel's stages side tasks that hang on the impression.
+static void learn_take_values(struct trainer_loss_config *loss)
+{
+    loss->stages = 0;
+    for (uint32_t k = 0; k < loss->tasks; k++) {
+        loss->parent[k] = UINT32_MAX;
+        loss->kind[k] = TRAINER_LOSS_MSE;
+    }
+}
+
 static int learn_open(struct learn *learn, struct base_error *error)
 {
     const struct learn_options *options = &learn->options;
     learn->model_config = *daemon_config_model(learn->config);
     learn->model_config.seed = options->seeded ? options->seed : learn->model_config.seed;
     learn->model_config.workers = options->workers ? (uint32_t)options->workers : learn->model_config.workers;
+    if (options->values) {
+        learn_take_values(&learn->model_config.loss);
+    }
     const struct trainer_model_config *config = &learn->model_config;
     if (learn_data_open(&learn->data, options->data, &config->features, config->loss.tasks, error)) {
         return -1;

@@ -458,6 +458,10 @@ Test(trainer_loss_kinds, what_cannot_be)
     bad = (struct trainer_loss_config){
         .tasks = 1, .stages = 1, .keep_negatives = 1, .correction = TRAINER_CORRECTION_IPS};
     cr_expect(trainer_loss_check(&bad, &error) && strstr(error.text, "two stages"), "%s", error.text);
+    bad = (struct trainer_loss_config){.tasks = 2, .kind = {TRAINER_LOSS_MSE}, .parent = {UINT32_MAX, 0}};
+    cr_expect(trainer_loss_check(&bad, &error) && strstr(error.text, "no stage"), "%s", error.text);
+    bad.parent[1] = UINT32_MAX; // two tasks without a funnel
+    cr_expect(trainer_loss_check(&bad, &error) == 0);
     bad = (struct trainer_loss_config){.tasks = 3, .stages = 4};
     cr_expect(trainer_loss_check(&bad, &error));
     bad = (struct trainer_loss_config){.tasks = 3, .stages = 1, .parent = {0, 1, 0}};
