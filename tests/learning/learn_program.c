@@ -338,8 +338,13 @@ static void learn_report(const struct learn *learn)
            learn_weights_count(learn->model), trainer_table_rows(trainer_model_table(learn->model)),
            learn->seconds, learn->model_config.workers);
     for (uint32_t k = 0; k < learn->data.tasks; k++) {
-        printf("%s%.9g", k ? ", " : "",
-               learn->loss[k] / (double)(learn->options.train ? learn->options.train : 1));
+        double loss = learn->loss[k] / (double)(learn->options.train ? learn->options.train : 1);
+        printf("%s", k ? ", " : "");
+        if (isfinite(loss)) {
+            printf("%.9g", loss);
+        } else {
+            printf("null"); // JSON has no other word for it
+        }
     }
     printf("], \"weights\": \"%016" PRIx64 "\", \"blas\": \"%s\"}\n", trainer_model_hash(learn->model), blas);
 }
