@@ -131,3 +131,9 @@ def interval(values):
         return float(values.mean()), math.nan
     t = T95[n - 1] if n <= len(T95) else 1.96
     return float(values.mean()), float(t * values.std(ddof=1) / math.sqrt(n))
+
+
+def show(values, digits):
+    """Mean and interval as text; of one value, itself."""
+    mean, width = interval(values)
+    return f"{mean:.{digits}f}" + ("" if math.isnan(width) else f" ± {width:.{digits}f}")
