@@ -216,9 +216,21 @@ int trainer_gather_read(struct trainer_gather *gather, const struct base_span *c
     return 0;
 }
 
-void trainer_gather_resolve(struct trainer_gather *gather, struct trainer_table *table, int64_t now)
+static void resolve_tile(void *context, uint32_t s)
 {
-    trainer_table_resolve(table, gather->keys, gather->slots, gather->occurrences, now, gather->rows);
+    struct trainer_gather *gather = context;
+    uint32_t from = gather_begin(gather, s)[0], to = gather_begin(gather, s)[gather->n];
+    trainer_table_resolve_known(gather->table, gather->keys + from, gather->slots + from, to - from,
+                                gather->rows + from);
+}
+
+void trainer_gather_resolve(struct trainer_gather *gather, struct trainer_table *table, int64_t now,
+                            struct trainer_workers *workers)
+{
+    gather->table = table;
+    trainer_table_advance(table, now);
+    trainer_workers_run(workers, gather->features->slots, resolve_tile, gather);
+    trainer_table_resolve_rest(table, gather->keys, gather->slots, gather->occurrences, gather->rows);
 }
 
 void trainer_gather_find(struct trainer_gather *gather, const struct trainer_table *table)

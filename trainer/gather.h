@@ -4,7 +4,8 @@
 //   resolve or find: keys -> rows           pool: rows -> x           scatter: dx -> rows
 //
 // An occurrence is one key of one slot of one sample. Pooling and the update go a slot a tile: a tile owns
-// columns of x, or the rows of a slot, so that the number of workers changes nothing.
+// columns of x, or the rows of a slot, so that the number of workers changes nothing. So does the search for
+// rows; new ones are made afterwards, in order.
 #ifndef TRAINER_GATHER_H
 #define TRAINER_GATHER_H
 
@@ -22,7 +23,8 @@ void trainer_gather_free(struct trainer_gather *gather);
 int trainer_gather_read(struct trainer_gather *gather, const struct base_span *columns, uint32_t n,
                         struct base_error *error);
 // Rows of what was read, as trainer_table_resolve and trainer_table_find.
-void trainer_gather_resolve(struct trainer_gather *gather, struct trainer_table *table, int64_t now);
+void trainer_gather_resolve(struct trainer_gather *gather, struct trainer_table *table, int64_t now,
+                            struct trainer_workers *workers);
 void trainer_gather_find(struct trainer_gather *gather, const struct trainer_table *table);
 
 // x [n x trainer_features_width], 64-byte aligned, the gather's own: valid until the next call. A sum is

@@ -288,7 +288,7 @@ int trainer_model_step(struct trainer_model *model, const struct base_minibatch 
     }
     *step = (struct trainer_step){.count = n, .conditional = model->conditional, .products = model->products};
     trainer_table_expire(model->table, now); // so that an empty tick without a call changes nothing
-    trainer_gather_resolve(gather, model->table, now);
+    trainer_gather_resolve(gather, model->table, now, model->workers);
     const float *x = trainer_gather_pool(gather, model->table, model->workers);
     trainer_network_forward(model->network, x, n, model->scorer.logits);
     struct trainer_weighting_step weighting;

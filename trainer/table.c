@@ -263,32 +263,80 @@ static void table_warm(const struct trainer_table *table, const uint64_t *keys, 
     }
 }
 
-void trainer_table_resolve(struct trainer_table *table, const uint64_t *keys, const uint16_t *slots, size_t n,
-                           int64_t now, trainer_row *rows)
+void trainer_table_advance(struct trainer_table *table, int64_t now)
 {
     assert(table->training);
     table->now = now > table->now ? now : table->now;
-    for (size_t start = 0; start < n; start += TABLE_BLOCK) {
-        uint64_t hashes[TABLE_BLOCK];
-        size_t end = n - start < TABLE_BLOCK ? n : start + TABLE_BLOCK;
-        table_warm(table, keys + start, slots + start, end - start, hashes);
-        for (size_t i = start; i < end; i++) {
-            struct table_slot *slot = &table->slot[slots[i]];
-            uint64_t hash = hashes[i - start];
-            uint32_t row = trainer_rowindex_find(&slot->index, slot->arena, hash, keys[i]);
-            if (row == TRAINER_ROW_NONE) {
-                rows[i] = table_admit(table, slot, keys[i], hash);
-                continue;
-            }
-            struct trainer_meta *meta = trainer_arena_meta(slot->arena, row);
-            assert(meta->slot == slots[i]);
-            if (meta->dirty != table->generation) {
-                table_mark(table, slot, row);
-            }
-            meta->last_seen = table->now;
-            meta->count += meta->count < UINT32_MAX;
-            rows[i] = row;
+}
+
+static void table_seen(const struct trainer_table *table, struct trainer_meta *meta)
+{
+    meta->last_seen = table->now;
+    meta->count += meta->count < UINT32_MAX;
+}
+
+// One block of trainer_table_resolve_known.
+static void table_resolve_block(const struct trainer_table *table, const uint64_t *keys,
+                                const uint16_t *slots, size_t n, trainer_row *rows)
+{
+    uint64_t hashes[TABLE_BLOCK];
+    table_warm(table, keys, slots, n, hashes);
+    for (size_t i = 0; i < n; i++) {
+        const struct table_slot *slot = &table->slot[slots[i]];
+        rows[i] = trainer_rowindex_find(&slot->index, slot->arena, hashes[i], keys[i]);
+        if (rows[i] == TRAINER_ROW_NONE) {
+            continue;
         }
+        struct trainer_meta *meta = trainer_arena_meta(slot->arena, rows[i]);
+        assert(meta->slot == slots[i]);
+        if (meta->dirty == table->generation) {
+            table_seen(table, meta);
+        } else {
+            rows[i] = TRAINER_ROW_NONE;
+        }
+    }
+}
+
+void trainer_table_resolve_known(struct trainer_table *table, const uint64_t *keys, const uint16_t *slots,
+                                 size_t n, trainer_row *rows)
+{
+    for (size_t start = 0; start < n; start += TABLE_BLOCK) {
+        size_t count = n - start < TABLE_BLOCK ? n - start : TABLE_BLOCK;
+        table_resolve_block(table, keys + start, slots + start, count, rows + start);
+    }
+}
+
+void trainer_table_resolve_rest(struct trainer_table *table, const uint64_t *keys, const uint16_t *slots,
+                                size_t n, trainer_row *rows)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (rows[i] != TRAINER_ROW_NONE) {
+            continue;
+        }
+        struct table_slot *slot = &table->slot[slots[i]];
+        uint64_t hash = trainer_rowindex_hash(keys[i]);
+        uint32_t row = trainer_rowindex_find(&slot->index, slot->arena, hash, keys[i]); // made meanwhile?
+        if (row == TRAINER_ROW_NONE) {
+            rows[i] = table_admit(table, slot, keys[i], hash);
+            continue;
+        }
+        struct trainer_meta *meta = trainer_arena_meta(slot->arena, row);
+        if (meta->dirty != table->generation) {
+            table_mark(table, slot, row);
+        }
+        table_seen(table, meta);
+        rows[i] = row;
+    }
+}
+
+void trainer_table_resolve(struct trainer_table *table, const uint64_t *keys, const uint16_t *slots, size_t n,
+                           int64_t now, trainer_row *rows)
+{
+    trainer_table_advance(table, now);
+    for (size_t start = 0; start < n; start += TABLE_BLOCK) {
+        size_t count = n - start < TABLE_BLOCK ? n - start : TABLE_BLOCK;
+        table_resolve_block(table, keys + start, slots + start, count, rows + start);
+        trainer_table_resolve_rest(table, keys + start, slots + start, count, rows + start);
     }
 }
 

@@ -67,6 +67,15 @@ void trainer_table_free(struct trainer_table *table);
 // sequence of calls alone.
 void trainer_table_resolve(struct trainer_table *table, const uint64_t *keys, const uint16_t *slots, size_t n,
                            int64_t now, trainer_row *rows);
+// The same in three steps, for several threads. Advance takes `now`. Known does the occurrences whose key has
+// a row that no cut in progress needs, and leaves TRAINER_ROW_NONE for the others; it may run at the same
+// time for occurrences of different slots. Rest, by one thread, does those others in order. The outcome is
+// that of resolve with all occurrences at once.
+void trainer_table_advance(struct trainer_table *table, int64_t now);
+void trainer_table_resolve_known(struct trainer_table *table, const uint64_t *keys, const uint16_t *slots,
+                                 size_t n, trainer_row *rows);
+void trainer_table_resolve_rest(struct trainer_table *table, const uint64_t *keys, const uint16_t *slots,
+                                size_t n, trainer_row *rows);
 // As resolve, but changes nothing: for readers (concurrent calls are fine) and for prediction.
 void trainer_table_find(const struct trainer_table *table, const uint64_t *keys, const uint16_t *slots,
                         size_t n, trainer_row *rows);

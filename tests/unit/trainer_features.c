@@ -182,7 +182,7 @@ Test(trainer_features, x_agrees_with_its_twin)
         struct fixture *fixture = fixture_new(1 + seed % 2);
         fixture_fill(fixture, seed);
         fixture_read(fixture);
-        trainer_gather_resolve(fixture->gather, fixture->table, 0);
+        trainer_gather_resolve(fixture->gather, fixture->table, 0, fixture->workers);
         const float *x = fixture_pool(fixture);
         cr_assert_eq((uintptr_t)x % 64, 0);
         for (uint32_t i = 0; i < BATCH; i++) {
@@ -271,7 +271,7 @@ Test(trainer_features, update_agrees_with_its_twin)
             // Some tags are left without a row: only the first half of the samples is counted.
             struct base_error error;
             cr_assert_eq(trainer_gather_read(both[f]->gather, both[f]->columns, 8, &error), 0);
-            trainer_gather_resolve(both[f]->gather, both[f]->table, 0);
+            trainer_gather_resolve(both[f]->gather, both[f]->table, 0, both[f]->workers);
             fixture_read(both[f]);
         }
         fixture_pool(fixture);
@@ -306,7 +306,7 @@ Test(trainer_features, update_is_the_gradient_by_finite_differences)
     for (int f = 0; f < 2; f++) {
         fixture_fill(both[f], 5);
         fixture_read(both[f]);
-        trainer_gather_resolve(both[f]->gather, both[f]->table, 0);
+        trainer_gather_resolve(both[f]->gather, both[f]->table, 0, both[f]->workers);
     }
     float *dx = base_alloc(BATCH * WIDTH * sizeof *dx);
     const float *x = fixture_pool(moved);
@@ -356,7 +356,7 @@ Test(trainer_features, occurrences_before_admission_train_the_oov_row)
     dx[slot_offset(2)] = 1;
     dx[WIDTH + slot_offset(2)] = 10;
     cr_assert_eq(trainer_gather_read(fixture->gather, fixture->columns, 2, &error), 0);
-    trainer_gather_resolve(fixture->gather, fixture->table, 0);
+    trainer_gather_resolve(fixture->gather, fixture->table, 0, fixture->workers);
     trainer_gather_pool(fixture->gather, fixture->table, fixture->workers);
     fixture_scatter(fixture, dx, 1);
     trainer_row row = twin_row(fixture->table, 2, 77);
@@ -378,7 +378,7 @@ Test(trainer_features, minibatches_without_keys_or_samples)
         fixture->columns[i] = base_buffer_span(&fixture->impressions[i].bytes);
     }
     fixture_read(fixture);
-    trainer_gather_resolve(fixture->gather, fixture->table, 0);
+    trainer_gather_resolve(fixture->gather, fixture->table, 0, fixture->workers);
     cr_assert_eq(trainer_gather_occurrences(fixture->gather), 0);
     const float *x = fixture_pool(fixture);
     for (uint32_t i = 0; i < BATCH * WIDTH; i++) {

@@ -182,6 +182,25 @@ static uint64_t draw(struct simulation *simulation, uint64_t below)
     return base_random_bits(simulation->key, simulation->counter++) % below;
 }
 
+// In one go, or in three steps with one slot after the other, the last first.
+static void simulate_resolve(struct simulation *simulation, const uint64_t *keys, const uint16_t *slots,
+                             size_t n, trainer_row *rows)
+{
+    if (draw(simulation, 2)) {
+        trainer_table_resolve(simulation->table, keys, slots, n, simulation->now, rows);
+        return;
+    }
+    trainer_table_advance(simulation->table, simulation->now);
+    for (uint32_t s = SLOTS; s-- > 0;) {
+        for (size_t i = 0; i < n; i++) {
+            if (slots[i] == s) {
+                trainer_table_resolve_known(simulation->table, &keys[i], &slots[i], 1, &rows[i]);
+            }
+        }
+    }
+    trainer_table_resolve_rest(simulation->table, keys, slots, n, rows);
+}
+
 // A minibatch: resolves, then moves every row once, as the optimiser does.
 static void simulate_minibatch(struct simulation *simulation)
 {
@@ -193,7 +212,7 @@ static void simulate_minibatch(struct simulation *simulation)
         slots[i] = (uint16_t)draw(simulation, SLOTS);
         keys[i] = draw(simulation, 1 + draw(simulation, KEYS));
     }
-    trainer_table_resolve(simulation->table, keys, slots, n, simulation->now, rows);
+    simulate_resolve(simulation, keys, slots, n, rows);
     for (size_t i = 0; i < n; i++) {
         bool made;
         struct twin_row *expected =

@@ -356,7 +356,7 @@ Test(trainer_update, gradients_of_equal_rows_are_added_first)
         struct trainer_table_config table_config = {MODEL_SLOTS, slots, 3, 1000, true, optimisers};
         struct trainer_table *table = trainer_table_new(&table_config, &error);
         cr_assert_eq(trainer_gather_read(gather, columns, MODEL_BATCH, &error), 0);
-        trainer_gather_resolve(gather, table, 0);
+        trainer_gather_resolve(gather, table, 0, workers);
         const uint32_t first[] = {0, 1, 4, 8};
         float right[3][4], wrong[3][4];
         trainer_row row[3];
