@@ -544,7 +544,7 @@ Test(trainer_model, refuses_settings_that_cannot_be)
     struct trainer_model_config *config;
     REFUSED(loss.tasks = 0, "tasks");
     REFUSED(loss.tasks = 9, "tasks");
-    REFUSED(loss.stages = 0, "stages");
+    REFUSED(loss.stages = 0, "no stage");
     REFUSED(loss.stages = 4, "stages");
     REFUSED(loss.parent[2] = 2, "parent");
     REFUSED(loss.task_weight[1] = -1, "purchase");
