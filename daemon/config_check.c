@@ -90,7 +90,8 @@ static void check_model(const struct check *check)
     check_widths(check, &model->towers);
     // A step of SGD moves by this share of what the penalty ties apart; above 1 it would overshoot for good.
     double pull = 2 * model->rate.dense * model->soft_l2 * check->config->actions.count;
-    if (model->body == TRAINER_BODY_SOFT_L2 && pull > 1) {
+    if (model->body == TRAINER_BODY_SOFT_L2 && model->optimizer.dense.kind == TRAINER_OPTIMISER_SGD &&
+        pull > 1) {
         FAIL(check, &model->soft_l2,
              "%g is too much at rate.dense %g: 2 * rate * soft_l2 * actions must not exceed 1",
              model->soft_l2, model->rate.dense);

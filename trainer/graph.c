@@ -240,16 +240,6 @@ static void graph_cut_inputs(struct trainer_graph *graph, struct trainer_graph_s
     free(read);
 }
 
-static const struct trainer_graph_tie *graph_tie_of(const struct trainer_graph *graph, uint32_t layer)
-{
-    for (uint32_t t = 0; t < graph->ties; t++) {
-        if (layer - graph->tie[t].first < graph->tie[t].count) {
-            return &graph->tie[t];
-        }
-    }
-    return NULL;
-}
-
 void trainer_graph_finish(struct trainer_graph *graph)
 {
     for (uint32_t s = 0; s < graph->stages; s++) {
@@ -268,13 +258,10 @@ void trainer_graph_finish(struct trainer_graph *graph)
         graph_cut_inputs(graph, stage);
     }
     for (uint32_t l = 0; l < graph->layers; l++) {
-        const struct trainer_graph_tie *tie = graph_tie_of(graph, l);
-        if (!tie) {
-            graph_cut(&graph->update, TRAINER_TILE_LAYER, l, graph->layer[l].shape.outputs);
-        } else if (tie->first == l) { // one owner of all its layers: each looks at the others' old weights
-            graph_cut(&graph->update, TRAINER_TILE_TIE, (uint32_t)(tie - graph->tie),
-                      graph->layer[l].shape.outputs);
-        }
+        graph_cut(&graph->update, TRAINER_TILE_LAYER, l, graph->layer[l].shape.outputs);
+    }
+    for (uint32_t t = 0; t < graph->ties; t++) { // one owner of all its layers: each looks at the others
+        graph_cut(&graph->pull, TRAINER_TILE_TIE, t, graph->layer[graph->tie[t].first].shape.outputs);
     }
     for (uint32_t g = 0; g < graph->gatings; g++) {
         graph_whole(&graph->update, TRAINER_TILE_GATING, g, graph->gating[g].shape.outputs);
@@ -309,5 +296,6 @@ void trainer_graph_free(struct trainer_graph *graph)
     free(graph->forward.at);
     free(graph->backward.at);
     free(graph->update.at);
+    free(graph->pull.at);
     free(graph);
 }

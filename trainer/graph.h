@@ -147,7 +147,8 @@ struct trainer_graph {
     struct trainer_tensor *tensor;
     enum trainer_initial *initial; // [tensors]
     struct trainer_graph_tiles forward, backward, update;
-    size_t size; // floats of the slab
+    struct trainer_graph_tiles pull; // of ties, before the update
+    size_t size;                     // floats of the slab
 };
 
 // The building blocks of a body. Each returns the new thing's index.

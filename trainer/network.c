@@ -323,6 +323,10 @@ static void network_update(const struct trainer_network *network, const float *x
 {
     assert(network->training && n >= 1 && n <= network->config.batch);
     struct network_pass pass = {.network = network, .x = x, .n = n, .target = target, .alpha = alpha};
+    if (network->graph->pull.count > 0) { // it reads weights that the update then moves
+        pass.tiles = network->graph->pull.at;
+        trainer_workers_run(network->workers, network->graph->pull.count, network_update_tile, &pass);
+    }
     pass.tiles = network->graph->update.at;
     trainer_workers_run(network->workers, network->graph->update.count, network_update_tile, &pass);
 }

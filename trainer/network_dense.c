@@ -143,10 +143,9 @@ static void dense_update_gating(const struct network_pass *pass, uint32_t g, str
     dense_unpack(graph, gating, buffers->update, pass->target);
 }
 
-// Tied layers: first the penalty's gradient, once a sample, from all the weights before the step; then each
-// layer's own.
-static void dense_update_tie(const struct network_pass *pass, const struct trainer_graph_tie *tie,
-                             struct trainer_block block)
+// The penalty's gradient of tied layers, once a sample, from all the weights before the step.
+static void dense_pull_tie(const struct network_pass *pass, const struct trainer_graph_tie *tie,
+                           struct trainer_block block)
 {
     const struct trainer_graph_layer *layer = &pass->network->graph->layer[tie->first];
     const float *weight[BASE_TASKS_MAX], *bias[BASE_TASKS_MAX];
@@ -161,9 +160,6 @@ static void dense_update_tie(const struct network_pass *pass, const struct train
     trainer_sharing_pull(layer->shape.inputs, layer->shape.outputs, block, tie->count, factor, weight,
                          to_weight);
     trainer_sharing_pull(1, layer->shape.outputs, block, tie->count, factor, bias, to_bias);
-    for (uint32_t k = 0; k < tie->count; k++) {
-        dense_update_layer(pass, tie->first + k, block);
-    }
 }
 
 void network_dense_update(const struct network_pass *pass, const struct trainer_graph_tile *tile)
@@ -171,7 +167,7 @@ void network_dense_update(const struct network_pass *pass, const struct trainer_
     if (tile->kind == TRAINER_TILE_LAYER) {
         dense_update_layer(pass, tile->index, tile->block);
     } else if (tile->kind == TRAINER_TILE_TIE) {
-        dense_update_tie(pass, &pass->network->graph->tie[tile->index], tile->block);
+        dense_pull_tie(pass, &pass->network->graph->tie[tile->index], tile->block);
     } else {
         dense_update_gating(pass, tile->index, tile->block);
     }
