@@ -3,6 +3,7 @@
 #ifndef DAEMON_BENCH_H
 #define DAEMON_BENCH_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -16,6 +17,9 @@ int daemon_bench_network(FILE *out);
 // The whole training step of the reference model over a table of 24 M rows (3 GB); its limit is the one
 // below.
 int daemon_bench_train(FILE *out);
+// The same of one body, or of "all", over a tenth of the rows, with 1 and with 2 workers.
+int daemon_bench_train_body(const char *name, FILE *out);
+bool daemon_bench_train_knows(const char *name);
 // The trainer's half of a cut over 10 M rows: how long it stands still, what copying and restoring cost.
 int daemon_bench_cut(FILE *out);
 // Files of three topics decoded and joined on one thread, against decoding alone; with 1 and with 4 lanes.

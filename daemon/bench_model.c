@@ -1,25 +1,30 @@
 // The benchmark of the whole training step: columns to changed weights, with the reference model over a table
-// of 24 million rows and ids after Zipf. Its limit is the dense half's matrix products alone (bench_train.c),
-// measured in the same run.
+// of 24 million rows and ids after Zipf; or, with a body named, that of other bodies over a tenth of the
+// rows. Its limit is the dense half's matrix products alone (bench_limit.h), measured in turns in the same
+// run.
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bytes.h"
 #include "base/hash.h"
 #include "base/random.h"
 #include "daemon/bench.h"
+#include "daemon/bench_limit.h"
 #include "daemon/bench_machine.h"
+#include "trainer/body.h"
 #include "trainer/model.h"
 
 enum {
     MODEL_SLOTS = 24,
     MODEL_DIMENSION = 16,
-    MODEL_IDS = 1000000, // a slot
+    MODEL_IDS = 1000000,       // a slot
+    MODEL_IDS_BODIES = 100000, // where bodies are compared
     MODEL_TASKS = 2,
     MODEL_BATCH_MAX = 1024,
     MODEL_SAMPLES = 128 * MODEL_BATCH_MAX, // made beforehand, taken in turn
-    MODEL_EXAMPLES = 8192,                 // of one measurement
-    MODEL_TURNS = 12,                      // measurements, of which the best counts
+    MODEL_EXAMPLES = 2048, // of one measurement: short, so that some escape what else the machine does
+    MODEL_TURNS = 48,      // measurements, of which the best counts; the limit takes as many
     MODEL_WORKERS_MAX = 2,
 };
 
@@ -28,13 +33,15 @@ struct model_bench {
     char names[MODEL_SLOTS][8];
     uint64_t salt[MODEL_SLOTS];
     struct trainer_model_config config;
+    uint32_t ids; // a slot
     struct trainer_model *model;
+    struct daemon_bench_limit *limit;
     struct base_minibatch **minibatches; // [MODEL_SAMPLES / batch] of the batch that is measured
     uint32_t batch;
     uint32_t next; // minibatch
 };
 
-static void model_configure(struct model_bench *bench)
+static void model_configure(struct model_bench *bench, enum trainer_body body)
 {
     for (uint32_t s = 0; s < MODEL_SLOTS; s++) {
         snprintf(bench->names[s], sizeof bench->names[s], "slot%u", s);
@@ -44,18 +51,16 @@ static void model_configure(struct model_bench *bench)
     }
     bench->config = (struct trainer_model_config){
         .features = {{MODEL_SLOTS, 0}, MODEL_SLOTS, bench->slot, 0, NULL},
-        .network = {.levels = 2,
-                    .level = {{{256, 128}, 2, 2, 2}, {{128}, 1, 2, 2}},
-                    .tower_widths = {64},
-                    .tower_layers = 1,
-                    .batch = MODEL_BATCH_MAX},
+        .network = daemon_bench_reference(),
         .loss = {.tasks = MODEL_TASKS, .stages = MODEL_TASKS, .task_weight = {1, 1}, .keep_negatives = 1},
         .task_names = {"click", "purchase"},
         .update.dense.rate = 0.01,
         .update.sparse.rate = 0.01,
         .seed = 1,
-        .rows_max = (uint64_t)MODEL_SLOTS * MODEL_IDS,
+        .rows_max = (uint64_t)MODEL_SLOTS * bench->ids,
     };
+    bench->config.network.body = body;
+    bench->config.network.soft_l2 = body == TRAINER_BODY_SOFT_L2 ? 0.01f : 0.0f;
 }
 
 // All ids of all slots get a row.
@@ -66,7 +71,7 @@ static void model_fill(struct model_bench *bench)
     uint16_t slots[BLOCK];
     trainer_row rows[BLOCK];
     for (uint32_t s = 0; s < MODEL_SLOTS; s++) {
-        for (uint32_t id = 0; id < MODEL_IDS; id += BLOCK) {
+        for (uint32_t id = 0; id < bench->ids; id += BLOCK) {
             for (uint32_t i = 0; i < BLOCK; i++) {
                 keys[i] = base_hash_slot_integer(bench->salt[s], id + i);
                 slots[i] = (uint16_t)s;
@@ -86,9 +91,9 @@ static void model_sample(const struct model_bench *bench, uint64_t number, struc
     uint64_t *keys = bytes + MODEL_SLOTS * sizeof *count / sizeof *bytes;
     for (uint32_t s = 0; s < MODEL_SLOTS; s++) {
         double u = base_random_uniform(key, number * MODEL_SLOTS + s);
-        uint32_t rank = (uint32_t)exp(u * log(MODEL_IDS + 1.0)) - 1;
+        uint32_t rank = (uint32_t)exp(u * log(bench->ids + 1.0)) - 1;
         count[s] = 1;
-        keys[s] = base_hash_slot_integer(bench->salt[s], rank < MODEL_IDS ? rank : MODEL_IDS - 1);
+        keys[s] = base_hash_slot_integer(bench->salt[s], rank < bench->ids ? rank : bench->ids - 1);
     }
     bool click = number % 20 == 0;
     *sample =
@@ -150,53 +155,95 @@ static int model_turn(struct model_bench *bench, double *seconds, struct base_er
 
 static int model_measure(struct model_bench *bench, uint32_t batch, FILE *out, struct base_error *error)
 {
-    double best = INFINITY, seconds = 0;
+    double best = INFINITY, limit = INFINITY, seconds = 0;
     model_make_minibatches(bench, batch);
-    double limit = daemon_bench_gemm_limit(batch);
     for (uint32_t turn = 0; turn <= MODEL_TURNS; turn++) {
         if (model_turn(bench, &seconds, error)) {
             return -1;
         }
         best = turn ? fmin(best, seconds) : best; // the first warms up
+        limit = daemon_bench_limit_turn(bench->limit, batch, NULL);
     }
-    limit = fmax(limit, daemon_bench_gemm_limit(batch));
-    double rate = MODEL_EXAMPLES / best,
-           gflop = 1e-9 * trainer_network_flop_step(&trainer_model_config(bench->model)->network);
+    double rate = MODEL_EXAMPLES / best, most = batch / limit;
+    double gflop = 1e-9 * trainer_network_flop_step(&bench->config.network);
     const struct trainer_table *table = trainer_model_table(bench->model);
     fprintf(out,
-            "{\"bench\":\"train\",\"batch\":%u,\"workers\":%u,\"examples_per_second\":%.0f,"
-            "\"gflop_per_second\":%.1f,\"limit_examples_per_second\":%.0f,\"limit_threads\":1,\"ratio\":%.3f,"
-            "\"rows\":%llu,\"table_bytes\":%llu",
-            batch, bench->config.workers, rate, rate * gflop, limit, rate / limit,
-            (unsigned long long)trainer_table_rows(table), (unsigned long long)trainer_table_bytes(table));
+            "{\"bench\":\"train\",\"body\":\"%s\",\"batch\":%u,\"workers\":%u,\"examples_per_second\":%.0f,"
+            "\"gflop_per_second\":%.1f,\"limit_examples_per_second\":%.0f,\"limit_gflop_per_second\":%.1f,"
+            "\"limit_threads\":1,\"ratio\":%.3f,\"rows\":%llu,\"table_bytes\":%llu",
+            trainer_body_names[bench->config.network.body], batch, bench->config.workers, rate, rate * gflop,
+            most, most * gflop, rate / most, (unsigned long long)trainer_table_rows(table),
+            (unsigned long long)trainer_table_bytes(table));
     daemon_bench_end(out, bench->config.workers);
     return 0;
 }
 
-int daemon_bench_train(FILE *out)
+// One body with 1 and 2 workers, over `batches` [count].
+static int model_bench_body(struct model_bench *bench, enum trainer_body body, const uint32_t *batches,
+                            size_t count, FILE *out, struct base_error *error)
 {
-    static const uint32_t batches[] = {64, 256, 1024};
-    struct model_bench *bench = base_alloc_zeroed(1, sizeof *bench);
-    struct base_error error;
-    int result = 0;
-    model_configure(bench);
+    model_configure(bench, body);
+    bench->limit = daemon_bench_limit_new(&bench->config.network, error);
+    int result = bench->limit ? 0 : -1;
     for (uint32_t workers = 1; workers <= MODEL_WORKERS_MAX && result == 0; workers++) {
         bench->config.workers = workers;
-        bench->model = trainer_model_new(&bench->config, true, &error);
+        bench->model = trainer_model_new(&bench->config, true, error);
         if (!bench->model) {
             result = -1;
             break;
         }
         model_fill(bench);
-        for (size_t b = 0; b < sizeof batches / sizeof *batches && result == 0; b++) {
-            result = model_measure(bench, batches[b], out, &error);
+        for (size_t b = 0; b < count && result == 0; b++) {
+            result = model_measure(bench, batches[b], out, error);
         }
         trainer_model_free(bench->model);
     }
+    daemon_bench_limit_free(bench->limit);
+    return result;
+}
+
+static int model_bench_end(struct model_bench *bench, int result, const struct base_error *error)
+{
     if (result != 0) {
-        fprintf(stderr, "bench train: %s\n", error.text);
+        fprintf(stderr, "bench train: %s\n", error->text);
     }
     model_drop_minibatches(bench);
     free(bench);
     return result == 0 ? 0 : 1;
+}
+
+int daemon_bench_train(FILE *out)
+{
+    static const uint32_t batches[] = {64, 256, MODEL_BATCH_MAX};
+    struct model_bench *bench = base_alloc_zeroed(1, sizeof *bench);
+    struct base_error error;
+    bench->ids = MODEL_IDS;
+    int result =
+        model_bench_body(bench, TRAINER_BODY_PLE, batches, sizeof batches / sizeof *batches, out, &error);
+    return model_bench_end(bench, result, &error);
+}
+
+bool daemon_bench_train_knows(const char *name)
+{
+    bool known = strcmp(name, "all") == 0;
+    for (int body = 0; trainer_body_names[body]; body++) {
+        known |= strcmp(name, trainer_body_names[body]) == 0;
+    }
+    return known;
+}
+
+int daemon_bench_train_body(const char *name, FILE *out)
+{
+    static const uint32_t batches[] = {64, 256};
+    struct model_bench *bench = base_alloc_zeroed(1, sizeof *bench);
+    struct base_error error;
+    int result = 0;
+    bench->ids = MODEL_IDS_BODIES;
+    for (int body = 0; trainer_body_names[body] && result == 0; body++) {
+        if (strcmp(name, "all") == 0 || strcmp(name, trainer_body_names[body]) == 0) {
+            result = model_bench_body(bench, (enum trainer_body)body, batches,
+                                      sizeof batches / sizeof *batches, out, &error);
+        }
+    }
+    return model_bench_end(bench, result, &error);
 }

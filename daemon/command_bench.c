@@ -43,11 +43,15 @@ enum {
     BENCH_SIGNALLED = 128,
 };
 
+struct bench_wish {
+    bool wanted[BENCHES];
+    const char *body; // of train, instead of the benchmark by that name; NULL
+};
+
 static int usage(FILE *out, int status)
 {
-    fprintf(
-        out,
-        "usage: freshet bench [NAME...]\nPrints one JSON object a line. Without a name: all of them.\n\n");
+    fprintf(out, "usage: freshet bench [NAME...]\n       freshet bench train --body BODY|all\n"
+                 "Prints one JSON object a line. Without a name: all of them.\n\n");
     for (int i = 0; i < BENCHES; i++) {
         fprintf(out, "  %-9s %s\n", benches[i].name, benches[i].summary);
     }
@@ -67,7 +71,7 @@ static int bench_find(const char *name)
 }
 
 // The child's life.
-static void bench_child(const bool wanted[BENCHES], const char *directory, pid_t parent)
+static void bench_child(const struct bench_wish *wish, const char *directory, pid_t parent)
 {
     sigset_t none;
     sigemptyset(&none);
@@ -77,10 +81,14 @@ static void bench_child(const bool wanted[BENCHES], const char *directory, pid_t
     setenv("TMPDIR", directory, 1);
     int status = getppid() == parent ? 0 : 1;
     for (int i = 0; i < BENCHES && getppid() == parent; i++) {
-        if (wanted[i]) {
+        if (wish->wanted[i]) {
             status |= benches[i].run(stdout);
             fflush(stdout);
         }
+    }
+    if (wish->body) {
+        status |= daemon_bench_train_body(wish->body, stdout);
+        fflush(stdout);
     }
     _exit(status);
 }
@@ -102,7 +110,7 @@ static int bench_wait(pid_t pid, struct daemon_signals *signals)
     return WIFEXITED(status) ? WEXITSTATUS(status) : BENCH_SIGNALLED + WTERMSIG(status);
 }
 
-static int bench_run(const bool wanted[BENCHES])
+static int bench_run(const struct bench_wish *wish)
 {
     char directory[DAEMON_SCRATCH_MAX] = "";
     struct base_error error = {0};
@@ -114,7 +122,7 @@ static int bench_run(const bool wanted[BENCHES])
         base_error_set_errno(&error, BASE_EIO, errno, "fork");
     }
     if (pid == 0) {
-        bench_child(wanted, directory, parent);
+        bench_child(wish, directory, parent);
     } else if (pid > 0) {
         status = bench_wait(pid, signals);
     }
@@ -130,20 +138,29 @@ static int bench_run(const bool wanted[BENCHES])
 
 int daemon_command_bench(int argc, char **argv)
 {
-    bool wanted[BENCHES] = {0};
+    struct bench_wish wish = {0};
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             return usage(stdout, 0);
+        }
+        if (strcmp(argv[i], "--body") == 0 && i > 1 && strcmp(argv[i - 1], "train") == 0) {
+            wish.body = ++i < argc ? argv[i] : "";
+            wish.wanted[bench_find("train")] = false;
+            if (!daemon_bench_train_knows(wish.body)) {
+                fprintf(stderr, "freshet bench: no body \"%s\"\n", wish.body);
+                return usage(stderr, 2);
+            }
+            continue;
         }
         int bench = bench_find(argv[i]);
         if (bench < 0) {
             fprintf(stderr, "freshet bench: no benchmark \"%s\"\n", argv[i]);
             return usage(stderr, 2);
         }
-        wanted[bench] = true;
+        wish.wanted[bench] = true;
     }
     for (int i = 0; i < BENCHES && argc == 1; i++) {
-        wanted[i] = true;
+        wish.wanted[i] = true;
     }
-    return bench_run(wanted);
+    return bench_run(&wish);
 }
