@@ -123,6 +123,22 @@ bool trainer_loss_counts(const struct trainer_loss_config *config, const struct 
     return !isnan(trainer_loss_value(config, sample, k)) && (sample->label[k] || !config->events[k]);
 }
 
+// A row of logits, and where each task's begin in it.
+struct loss_row {
+    const struct trainer_loss_config *config;
+    const float *logits;
+    uint32_t place[BASE_TASKS_MAX + 1];
+};
+
+static struct loss_row loss_row_of(const struct trainer_loss_config *config, const float *logits)
+{
+    struct loss_row row = {.config = config, .logits = logits};
+    for (uint32_t k = 0; k < config->tasks; k++) {
+        row.place[k + 1] = row.place[k] + trainer_loss_outputs(config, k);
+    }
+    return row;
+}
+
 // The logit of a stage or side task, and what it was made of: derivative[i] by the output at place[i].
 struct loss_stage {
     float logit;
@@ -132,15 +148,16 @@ struct loss_stage {
     uint32_t own; // how many are the task's own
 };
 
-static struct loss_stage loss_stage_of(const struct trainer_loss_config *config, const float *logits,
-                                       uint32_t k)
+static struct loss_stage loss_stage_of(const struct loss_row *row, uint32_t k)
 {
-    uint32_t place = trainer_loss_place(config, k);
+    const struct trainer_loss_config *config = row->config;
+    const float *logits = row->logits;
+    uint32_t place = row->place[k];
     struct loss_stage stage = {
         .logit = logits[place], .parts = 1, .place = {place}, .derivative = {1.0f}, .own = 1};
     if (loss_is_branched(config, k)) {
         uint32_t second = place + (config->kind[k] == TRAINER_LOSS_ZILN ? 3 : 1);
-        uint32_t action = trainer_loss_place(config, config->branch);
+        uint32_t action = row->place[config->branch];
         const float a[] = {logits[action], logits[place], logits[second]};
         float dv[3];
         stage = (struct loss_stage){
@@ -174,14 +191,14 @@ static uint32_t loss_before(const struct trainer_loss_config *config, uint32_t k
 }
 
 // Binary cross-entropy of task k's product, times `weight`; its gradient is added to dlogits.
-static float loss_product(const struct trainer_loss_config *config, const float *logits, uint32_t k,
-                          bool label, float weight, float *dlogits)
+static float loss_product(const struct loss_row *row, uint32_t k, bool label, float weight, float *dlogits)
 {
+    const struct trainer_loss_config *config = row->config;
     uint32_t before = loss_before(config, k);
     struct loss_stage stage[BASE_TASKS_MAX + 1];
     float a[BASE_TASKS_MAX + 1], da[BASE_TASKS_MAX + 1];
     for (uint32_t i = 0; i <= before; i++) {
-        stage[i] = loss_stage_of(config, logits, i < before ? i : k);
+        stage[i] = loss_stage_of(row, i < before ? i : k);
         a[i] = stage[i].logit;
     }
     if (k == 0 && config->stages > 0 && config->keep_negatives != 1.0f) {
@@ -198,10 +215,11 @@ static float loss_product(const struct trainer_loss_config *config, const float 
 }
 
 // The loss of a value: of the whole task, or of what ziln adds to its product.
-static float loss_value(const struct trainer_loss_config *config, const float *logits, uint32_t k,
-                        float value, float weight, float *dlogits)
+static float loss_value(const struct loss_row *row, uint32_t k, float value, float weight, float *dlogits)
 {
-    uint32_t place = trainer_loss_place(config, k);
+    const struct trainer_loss_config *config = row->config;
+    const float *logits = row->logits;
+    uint32_t place = row->place[k];
     float da[2] = {0.0f, 0.0f}, loss;
     if (config->kind[k] == TRAINER_LOSS_ZILN) {
         loss = trainer_loss_lognormal(logits + place + 1, value, da);
@@ -215,18 +233,19 @@ static float loss_value(const struct trainer_loss_config *config, const float *l
     return weight * loss;
 }
 
-static float loss_task(const struct trainer_loss_config *config, const float *logits,
-                       const struct base_sample *sample, uint32_t k, float *dlogits)
+static float loss_task(const struct loss_row *row, const struct base_sample *sample, uint32_t k,
+                       float *dlogits)
 {
+    const struct trainer_loss_config *config = row->config;
     float weight = config->task_weight[k] * sample->weight[k];
     if (loss_is_value(config, k)) {
-        return loss_value(config, logits, k, trainer_loss_value(config, sample, k), weight, dlogits);
+        return loss_value(row, k, trainer_loss_value(config, sample, k), weight, dlogits);
     }
     bool label = sample->label[k] != 0;
-    float loss = loss_product(config, logits, k, label, weight, dlogits);
+    float loss = loss_product(row, k, label, weight, dlogits);
     if (config->kind[k] == TRAINER_LOSS_ZILN && label) {
         float value = trainer_loss_value(config, sample, k);
-        loss += isnan(value) ? 0.0f : loss_value(config, logits, k, value, weight, dlogits);
+        loss += isnan(value) ? 0.0f : loss_value(row, k, value, weight, dlogits);
     }
     return loss;
 }
@@ -260,19 +279,20 @@ static struct loss_observation loss_observe(const struct base_sample *sample)
 // cross-entropy of the conversion given the click, e = softplus(the imputed error's logit), p = max(pCTR,
 // propensity_min). No gradient flows through p, and none through d in the square, which teaches e alone: it
 // would pull the conversion off the truth.
-static float loss_correction(const struct trainer_loss_config *config, const float *logits,
-                             const struct base_sample *sample, float *dlogits)
+static float loss_correction(const struct loss_row *row, const struct base_sample *sample, float *dlogits)
 {
+    const struct trainer_loss_config *config = row->config;
+    const float *logits = row->logits;
     struct loss_observation seen = loss_observe(sample);
     float weight = config->task_weight[1] * config->correction_weight * seen.weight;
-    struct loss_stage stage = loss_stage_of(config, logits, 1);
+    struct loss_stage stage = loss_stage_of(row, 1);
     float share =
         seen.observed ? 1.0f / fmaxf(trainer_loss_sigmoid(logits[0]), config->propensity_min) : 0.0f;
     float derivative = 0.0f;
     float error = seen.observed ? trainer_loss_product(&stage.logit, 1, seen.label, &derivative) : 0.0f;
     float loss = share * error;
     if (config->correction == TRAINER_CORRECTION_DR) {
-        uint32_t place = trainer_loss_place(config, 1) + trainer_loss_outputs(config, 1) - 1;
+        uint32_t place = row->place[2] - 1;
         float imputed = trainer_loss_softplus(logits[place]);
         float apart = seen.observed ? error - imputed : 0.0f, counted = seen.counted ? 1.0f : 0.0f;
         loss = counted * imputed + share * (apart + apart * apart);
@@ -289,29 +309,31 @@ void trainer_loss_sample(const struct trainer_loss_config *config, const float *
                          const struct base_sample *sample, float *dlogits, float *loss)
 {
     assert(config->stages <= config->tasks && config->tasks <= BASE_TASKS_MAX);
-    memset(dlogits, 0, trainer_loss_place(config, config->tasks) * sizeof *dlogits);
+    const struct loss_row row = loss_row_of(config, logits);
+    memset(dlogits, 0, row.place[config->tasks] * sizeof *dlogits);
     for (uint32_t k = 0; k < config->tasks; k++) {
         loss[k] = 0.0f;
         if (trainer_loss_counts(config, sample, k)) {
-            loss[k] = loss_task(config, logits, sample, k, dlogits);
+            loss[k] = loss_task(&row, sample, k, dlogits);
         }
     }
     if (config->correction != TRAINER_CORRECTION_NONE) {
-        loss[1] += loss_correction(config, logits, sample, dlogits);
+        loss[1] += loss_correction(&row, sample, dlogits);
     }
 }
 
 void trainer_loss_probabilities(const struct trainer_loss_config *config, const float *logits,
                                 float *conditional, float *products)
 {
+    const struct loss_row row = loss_row_of(config, logits);
     float chain[BASE_TASKS_MAX + 1] = {1.0f}; // chain[i]: stages 0 .. i-1 all happen
     for (uint32_t k = 0; k < config->tasks; k++) {
-        const float *own = logits + trainer_loss_place(config, k);
+        const float *own = logits + row.place[k];
         float probability = 0.0f, product = 0.0f;
         switch ((enum trainer_loss_kind)config->kind[k]) {
         case TRAINER_LOSS_BCE:
         case TRAINER_LOSS_ZILN:
-            probability = trainer_loss_sigmoid(loss_stage_of(config, logits, k).logit);
+            probability = trainer_loss_sigmoid(loss_stage_of(&row, k).logit);
             product = chain[loss_before(config, k)] * probability;
             break;
         case TRAINER_LOSS_MSE:
