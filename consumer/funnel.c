@@ -70,6 +70,28 @@ static int funnel_check_action(const struct consumer_lane_config *config, uint32
     return 0;
 }
 
+static int funnel_check_as(const struct consumer_lane_config *config, uint32_t rank, struct base_error *error)
+{
+    const struct consumer_action_config *action = &config->action[rank];
+    if (action->as == 0) {
+        return rank > 1 && config->action[rank - 1].as != 0
+                   ? base_error_set(error, BASE_EINVAL,
+                                    "action %s: it must come before all that count as another one",
+                                    action->name)
+                   : 0;
+    }
+    const struct consumer_action_config *other = action->as < rank ? &config->action[action->as] : NULL;
+    if (!other || !action->side || !other->side || other->as != 0 || other->parent != action->parent ||
+        other->wait != action->wait || other->window != action->window) {
+        return base_error_set(
+            error, BASE_EINVAL,
+            "action %s: it can count as a side action before it with the same parent, wait and "
+            "window, not as %u",
+            action->name, action->as);
+    }
+    return 0;
+}
+
 static int funnel_check_lane(const struct consumer_lane_config *config, struct base_error *error)
 {
     if (config->ranks < 2 || config->ranks > CONSUMER_TOPICS_MAX) {
@@ -126,7 +148,7 @@ static uint8_t funnel_negatives(const struct consumer_funnel *funnel, uint32_t r
 {
     unsigned tasks = 1u << (rank - 1);
     for (uint32_t other = 1; other < funnel->ranks && !funnel->action[rank].side; other++) {
-        if (funnel->action[other].parent >= rank) {
+        if (funnel->action[other].parent >= rank && !funnel->action[other].as) {
             tasks |= 1u << (other - 1);
         }
     }
@@ -152,13 +174,17 @@ int consumer_funnel_compile(const struct consumer_lane_config *config, struct co
                                   "action %s: the first action must be one of the funnel, not a side action",
                                   config->action[rank].name);
         }
-        if (funnel_check_action(config, rank, last, error) != 0) {
+        if (funnel_check_action(config, rank, last, error) != 0 ||
+            funnel_check_as(config, rank, error) != 0) {
             return -1;
         }
     }
 
     struct consumer_funnel compiled = {.ranks = config->ranks, .stages = last};
     memcpy(compiled.action, config->action, sizeof compiled.action);
+    for (uint32_t rank = 1; rank < compiled.ranks; rank++) {
+        compiled.tasks += config->action[rank].as == 0;
+    }
     for (uint32_t stage = 0; stage < compiled.stages; stage++) {
         funnel_compile_stage(&compiled, stage);
     }

@@ -2,7 +2,7 @@
 // data.
 //
 // A stage has the rank of what enters it: 0 the impression, then every action of the funnel but the last. The
-// task of the action of rank r is r - 1.
+// task of the action of rank r is r - 1; an action that counts as another has none.
 #ifndef CONSUMER_FUNNEL_H
 #define CONSUMER_FUNNEL_H
 
@@ -22,6 +22,7 @@ struct consumer_funnel_stage {
 
 struct consumer_funnel {
     uint32_t ranks;
+    uint32_t tasks; // actions that count as themselves
     uint32_t stages;
     struct consumer_funnel_stage stage[CONSUMER_TOPICS_MAX];
     struct consumer_action_config action[CONSUMER_TOPICS_MAX];

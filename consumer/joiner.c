@@ -31,6 +31,10 @@ static void joiner_add_cursors(struct consumer_joiner *joiner)
         const struct consumer_funnel_stage *compiled = &funnel->stage[stage];
         for (uint32_t i = 0; i < compiled->children; i++) {
             uint32_t rank = compiled->child[i];
+            if (funnel->action[rank].as) {
+                joiner->wait[rank] = joiner->wait[funnel->action[rank].as];
+                continue;
+            }
             joiner->wait[rank] = joiner_add_cursor(
                 joiner,
                 (struct joiner_cursor){
@@ -191,7 +195,7 @@ static int joiner_emit(struct consumer_joiner *joiner, int64_t now, enum base_ki
         .impression_id = record.impression_id,
         .columns = record.columns,
     };
-    for (uint32_t k = 0; k < joiner->funnel.ranks - 1; k++) {
+    for (uint32_t k = 0; k < joiner->funnel.tasks; k++) {
         sample.label[k] = labels >> k & 1;
         sample.value[k] = !sample.label[k] ? 0 : k == task ? value : NAN;
         if (mask >> k & 1) {
@@ -267,6 +271,13 @@ static bool joiner_wait_passed(const struct consumer_joiner *joiner, uint32_t ra
     return number < joiner->cursor[joiner->wait[rank]].next;
 }
 
+// The action that an event of `rank` is joined as.
+static uint32_t joiner_as(const struct consumer_joiner *joiner, uint32_t rank)
+{
+    uint32_t as = joiner->funnel.action[rank].as;
+    return as ? as : rank;
+}
+
 uint64_t joiner_values_from(const struct consumer_joiner *joiner, uint32_t rank)
 {
     uint32_t stage = joiner->funnel.action[rank].parent;
@@ -280,13 +291,13 @@ static int joiner_join(struct consumer_joiner *joiner, int64_t now, const struct
                        uint64_t number, const struct consumer_journey_record *parent,
                        struct base_error *error)
 {
-    uint32_t rank = event->rank;
-    const struct consumer_action_config *action = &joiner->funnel.action[rank];
+    uint32_t rank = joiner_as(joiner, event->rank);
+    const struct consumer_action_config *action = &joiner->funnel.action[event->rank];
     uint32_t task = rank - 1;
     bool late = joiner_wait_passed(joiner, rank, number);
-    joiner->counters->joined[rank]++;
+    joiner->counters->joined[event->rank]++;
     if (!action->last_touch && event->event_time < parent->event_time) {
-        joiner->counters->negative_delay[rank]++;
+        joiner->counters->negative_delay[event->rank]++;
     }
     struct consumer_journey_record record = {
         .entry = now,
@@ -332,7 +343,7 @@ static int joiner_settle(struct consumer_joiner *joiner, int64_t now, const stru
         joiner->counters->beyond[rank]++;
         return 0;
     }
-    if (consumer_journey_joined(joiner->journey[action->parent], number, rank)) {
+    if (consumer_journey_joined(joiner->journey[action->parent], number, joiner_as(joiner, rank))) {
         joiner->counters->second[rank]++;
         return 0;
     }
@@ -389,7 +400,7 @@ static int joiner_enter(struct consumer_joiner *joiner, uint32_t stage,
     }
     joiner_aim_entered(joiner, stage, number, record->entry);
     // Action by action: what joins a journey at its entry is never late and emits nothing, so that the order
-    // between different actions' orphans cannot be seen.
+    // between different actions' orphans cannot be seen; but for those that count as one, whose order it is.
     const struct consumer_funnel_stage *entered = &joiner->funnel.stage[stage];
     int64_t now = record->entry;
     for (uint32_t i = 0; i < entered->children && consumer_orphans_count(joiner->orphans); i++) {

@@ -92,7 +92,7 @@ static void lane_write_settings(const struct consumer_lane_config *config, struc
         if (rank > 0) {
             base_section_put_span(settings, base_span_string(action->name));
             base_buffer_u32(settings, action->parent);
-            base_buffer_u8(settings, action->side);
+            base_buffer_u8(settings, (uint8_t)(action->side | action->as << 1));
             base_buffer_u8(settings, action->last_touch);
             base_buffer_u64(settings, (uint64_t)action->wait);
             base_buffer_u64(settings, (uint64_t)action->window);
@@ -110,16 +110,16 @@ static const char *lane_compare_action(const struct consumer_action_config *acti
 {
     struct base_span name = base_section_get_span(state);
     uint32_t parent = base_reader_u32(state);
-    bool side = base_reader_u8(state);
+    uint8_t side = base_reader_u8(state); // and what it counts as
     bool last_touch = base_reader_u8(state);
     int64_t wait = (int64_t)base_reader_u64(state);
     int64_t window = (int64_t)base_reader_u64(state);
-    return !lane_name_fits(name, action->name)                ? "name"
-           : parent != action->parent || side != action->side ? "parent"
-           : last_touch != action->last_touch                 ? "join"
-           : wait != action->wait                             ? "wait"
-           : window != action->window                         ? "window"
-                                                              : NULL;
+    return !lane_name_fits(name, action->name)                                    ? "name"
+           : parent != action->parent || side != (action->side | action->as << 1) ? "parent"
+           : last_touch != action->last_touch                                     ? "join"
+           : wait != action->wait                                                 ? "wait"
+           : window != action->window                                             ? "window"
+                                                                                  : NULL;
 }
 
 static int lane_differs(const struct consumer_lane_config *config, const char *action, const char *what,

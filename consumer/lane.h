@@ -24,6 +24,9 @@ struct consumer_action_config {
     bool last_touch; // join by consumer_event.touch; else by impression_id
     int64_t wait;    // ms, 0 <= wait <= window
     int64_t window;  // ms
+    // A side action that counts as another one before it, of the same parent, wait and window: whichever
+    // comes first is joined, and it has no task of its own. Such actions come last. 0: itself.
+    uint32_t as;
 };
 
 struct consumer_lane_config {

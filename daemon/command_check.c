@@ -115,12 +115,17 @@ static void print_tasks(const struct daemon_config *config)
            "window", "weight");
     for (uint32_t rank = 1; rank < daemon_config_ranks(config); rank++) {
         const struct daemon_config_action *action = daemon_config_action(config, rank);
-        char wait[TEXT_MAX], window[TEXT_MAX];
-        printf("  %-4u %-16s %-16s %-14s %-9s %-9s %g%s\n", rank - 1, action->name,
+        char wait[TEXT_MAX], window[TEXT_MAX], task[TEXT_MAX];
+        snprintf(task, sizeof task, action->as ? "-" : "%u", rank - 1);
+        printf("  %-4s %-16s %-16s %-14s %-9s %-9s ", task, action->name,
                daemon_config_rank_name(config, daemon_needs_parent(config, rank)),
                action->join == DAEMON_JOIN_LAST_TOUCH ? "last_touch" : "impression_id",
-               text_duration(action->wait, wait), text_duration(action->window, window), action->weight,
-               action->side ? " (side)" : "");
+               text_duration(action->wait, wait), text_duration(action->window, window));
+        if (action->as) {
+            printf("as %s\n", action->as);
+        } else {
+            printf("%g%s\n", action->weight, action->side ? " (side)" : "");
+        }
     }
 }
 

@@ -78,6 +78,15 @@ const struct daemon_config_topic *daemon_config_topic(const struct daemon_config
     return rank == 0 ? &config->impression : &daemon_config_action(config, rank)->topic;
 }
 
+uint32_t daemon_config_tasks(const struct daemon_config *config)
+{
+    uint32_t tasks = 0;
+    for (uint32_t rank = 1; rank < daemon_config_ranks(config); rank++) {
+        tasks += !daemon_config_action(config, rank)->as;
+    }
+    return tasks;
+}
+
 const struct daemon_config_slot *daemon_config_slot(const struct daemon_config *config, uint32_t index)
 {
     assert(index < config->slots.count);

@@ -78,7 +78,7 @@ struct daemon_config_tensor {
 struct daemon_config_model {
     const char *name;
     uint64_t seed;
-    int body;                          // enum trainer_body
+    int body; // enum trainer_body
     double soft_l2;
     struct base_config_records levels; // struct daemon_config_level
     struct base_config_uints towers;
@@ -137,6 +137,7 @@ struct daemon_config_action {
     struct daemon_config_topic topic;
     bool side;
     const char *parent; // side: a stage's name
+    const char *as;     // side: counts as this side action, and has no task
     int64_t wait, window;
     int join; // enum daemon_join
     double weight;
@@ -228,6 +229,8 @@ void daemon_config_free(struct daemon_config *config); // takes NULL
 uint32_t daemon_config_ranks(const struct daemon_config *config);
 const struct daemon_config_topic *daemon_config_topic(const struct daemon_config *config, uint32_t rank);
 const struct daemon_config_action *daemon_config_action(const struct daemon_config *config, uint32_t rank);
+// Actions that have a task: all but those that count as another.
+uint32_t daemon_config_tasks(const struct daemon_config *config);
 const struct daemon_config_slot *daemon_config_slot(const struct daemon_config *config, uint32_t index);
 const struct daemon_config_numeric *daemon_config_numeric(const struct daemon_config *config, uint32_t index);
 // "impression", or the action's name.

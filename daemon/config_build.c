@@ -172,7 +172,7 @@ static void build_model(struct daemon_config *config)
 
     struct trainer_network_config *network = &model->network;
     network->inputs = trainer_features_width(&model->features);
-    network->tasks = config->actions.count;
+    network->tasks = daemon_config_tasks(config);
     network->body = (enum trainer_body)from->body;
     network->soft_l2 = (float)from->soft_l2;
     network->levels = from->levels.count;
@@ -378,6 +378,7 @@ void daemon_config_lane(const struct daemon_config *config, uint32_t lane,
                 .last_touch = action->join == DAEMON_JOIN_LAST_TOUCH,
                 .wait = action->wait,
                 .window = action->window,
+                .as = config->built->topic[rank].as,
             };
         }
     }

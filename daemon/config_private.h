@@ -28,6 +28,7 @@ struct daemon_config_built_topic {
     const char *const *schemas; // texts, the reader's first (NULL: the writer's own)
     uint32_t schemas_count;
     uint32_t parent;                         // an action's: the rank it follows
+    uint32_t as;                             // and the rank it counts as; 0: itself
     const struct base_config_strings *touch; // its own fields, or inherited
 };
 

@@ -295,6 +295,13 @@ static const struct base_config_row action_rows[] = {
      .description =
          "side: `impression`, or an action of the funnel but its last. Others follow the one before "
          "them."},
+    {.name = "as",
+     .type = BASE_CONFIG_STRING,
+     FIELD(daemon_config_action, as),
+     .flags = BASE_CONFIG_ADDED,
+     .description =
+         "side: it counts as this side action before it, of the same parent, wait and window: cart or "
+         "favourite, whichever comes first. It has no task of its own; such actions come last."},
     {.name = "join",
      .type = BASE_CONFIG_ENUM,
      FIELD(daemon_config_action, join),

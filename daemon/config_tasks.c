@@ -44,6 +44,27 @@ static void check_action(const struct tasks *tasks, const struct daemon_config_a
     }
 }
 
+static void check_as(const struct tasks *tasks, uint32_t rank)
+{
+    const struct daemon_config_action *action = daemon_config_action(tasks->config, rank);
+    uint32_t before;
+    if (!action->as) {
+        if (rank > 1 && daemon_config_action(tasks->config, rank - 1)->as) {
+            FAIL(tasks, &action->name, "must come before the actions that count as another (`as`)");
+        }
+        return;
+    }
+    const struct daemon_config_action *other = tasks_action(tasks->config, action->as, &before);
+    if (!other || before >= rank || !other->side || other->as || !action->side) {
+        FAIL(tasks, &action->as, "\"%.64s\" is no side action before it with a task", action->as);
+    } else if (!action->parent || !other->parent || strcmp(action->parent, other->parent) != 0 ||
+               action->wait != other->wait || action->window != other->window) {
+        FAIL(tasks, &action->as, "parent, wait and window must be those of %.64s", action->as);
+    } else if (action->loss > TRAINER_LOSS_BCE) {
+        FAIL(tasks, &action->loss, "is that of %.64s, as which it counts", action->as);
+    }
+}
+
 static void check_branch(const struct tasks *tasks)
 {
     const struct daemon_config_model *model = &tasks->config->model;
@@ -57,8 +78,8 @@ static void check_branch(const struct tasks *tasks)
     const struct daemon_config_action *action = tasks_action(tasks->config, model->branch, &rank);
     if (!model->branch) {
         FAIL(tasks, &model->branch, "must be given with the funnel esm2: a side action");
-    } else if (!action || !action->side) {
-        FAIL(tasks, &model->branch, "\"%.64s\" is no side action", model->branch);
+    } else if (!action || !action->side || action->as) {
+        FAIL(tasks, &model->branch, "\"%.64s\" is no side action with a task", model->branch);
     } else if (action->parent && strcmp(action->parent, "impression") == 0) {
         FAIL(tasks, &model->branch,
              "\"%.64s\" hangs on the impression; it must hang on a stage before the last", model->branch);
@@ -91,6 +112,7 @@ void config_tasks_check(const struct daemon_config *config, struct base_config_p
     const struct tasks tasks = {config, problems};
     for (uint32_t rank = 1; rank < daemon_config_ranks(config); rank++) {
         check_action(&tasks, daemon_config_action(config, rank));
+        check_as(&tasks, rank);
     }
     check_branch(&tasks);
     check_cvr(&tasks);
@@ -101,7 +123,12 @@ void config_tasks_build(struct daemon_config *config, struct base_config_problem
     const struct daemon_config_model *from = &config->model;
     struct trainer_model_config *model = &config->built->model;
     struct trainer_loss_config *loss = &model->loss;
-    loss->tasks = config->actions.count;
+    for (uint32_t rank = 1; rank < daemon_config_ranks(config); rank++) {
+        uint32_t as;
+        config->built->topic[rank].as =
+            tasks_action(config, daemon_config_action(config, rank)->as, &as) ? as : 0;
+    }
+    loss->tasks = daemon_config_tasks(config);
     loss->full = from->ctcvr_to_ctr == DAEMON_CTCVR_FULL;
     loss->keep_negatives = (float)config->keep_negatives;
     loss->weighting = (enum trainer_weighting)from->weighting;

@@ -12,10 +12,10 @@ static void begin(void)
     config = (struct consumer_lane_config){
         .directory = "/tmp",
         .ranks = 5,
-        .action = {[1] = {"click", 0, false, false, 10, 20},
-                   [2] = {"cart", 1, false, false, 10, 30},
-                   [3] = {"purchase", 2, false, true, 10, 40},
-                   [4] = {"like", 1, true, false, 10, 50}},
+        .action = {[1] = {"click", 0, false, false, 10, 20, 0},
+                   [2] = {"cart", 1, false, false, 10, 30, 0},
+                   [3] = {"purchase", 2, false, true, 10, 40, 0},
+                   [4] = {"like", 1, true, false, 10, 50, 0}},
         .keep_negatives = 1,
         .segment_bytes = 1 << 20,
     };
@@ -126,4 +126,30 @@ Test(funnel, refuses_settings_that_cannot_be)
     refuse("actions");
     config.directory = "";
     refuse("directory");
+}
+
+// A favourite that counts as a like: a child to look for, without a task.
+Test(funnel, an_action_counts_as_another)
+{
+    struct base_error error;
+    config.ranks = 6;
+    config.action[5] = (struct consumer_action_config){"favourite", 1, true, true, 10, 50, 4};
+    cr_assert_eq(consumer_funnel_compile(&config, &funnel, &error), 0, "%s", error.text);
+    cr_assert(funnel.ranks == 6 && funnel.tasks == 4);
+    cr_assert(funnel.stage[1].children == 3 && funnel.stage[1].by_touch);
+    cr_assert_eq(funnel.negatives[1], 0xf);
+    config.action[5].as = 3;
+    refuse("favourite");
+    for (uint32_t wrong = 0; wrong < 3; wrong++) {
+        config.ranks = 6;
+        config.action[5] = (struct consumer_action_config){"favourite", 1, true, true, 10, 50, 4};
+        *(wrong == 0   ? &config.action[5].wait
+          : wrong == 1 ? &config.action[5].window
+                       : &config.action[4].window) -= 1;
+        refuse("favourite");
+    }
+    config.ranks = 7;
+    config.action[5] = (struct consumer_action_config){"favourite", 1, true, true, 10, 50, 4};
+    config.action[6] = (struct consumer_action_config){"share", 1, true, true, 10, 50, 0};
+    refuse("share");
 }

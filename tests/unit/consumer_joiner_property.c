@@ -251,7 +251,7 @@ Test(joiner_property, every_permutation_of_two_journeys_agrees, .timeout = 600)
                 {.directory = directory,
                  .ranks = 3,
                  .action =
-                     {[1] = {"click", 0, false, false, 4, 7}, [2] = {"purchase", 1, false, touch, 3, 9}},
+                     {[1] = {"click", 0, false, false, 4, 7, 0}, [2] = {"purchase", 1, false, touch, 3, 9}},
                  .allowed_lateness = {2, 2, 2},
                  .dedupe = {7, 9, 9},
                  .orphan_timeout = 6,

@@ -53,7 +53,7 @@ Test(lane, cursors_of_one_time_go_by_class)
 {
     // At 20: b's wait, a's click's wait, then c's click's F3, each of another class.
     story.config.action[1].wait = 10;
-    story.config.action[2] = (struct consumer_action_config){"purchase", 1, false, false, 5, 15};
+    story.config.action[2] = (struct consumer_action_config){"purchase", 1, false, false, 5, 15, 0};
     story_open(&story);
     story_push(&story, 0, 0, "c");
     story_push(&story, 1, 5, "c");
@@ -200,8 +200,8 @@ Test(lane, f3_counts_a_purchase_at_its_own_time)
 Test(lane, three_stages_pay_negatives_where_the_journey_ends)
 {
     story.config.ranks = 4;
-    story.config.action[2] = (struct consumer_action_config){"cart", 1, false, false, 10, 50};
-    story.config.action[3] = (struct consumer_action_config){"purchase", 2, false, false, 10, 60};
+    story.config.action[2] = (struct consumer_action_config){"cart", 1, false, false, 10, 50, 0};
+    story.config.action[3] = (struct consumer_action_config){"purchase", 2, false, false, 10, 60, 0};
     story.config.dedupe[3] = 60;
     story_open(&story);
     story_push(&story, 0, 0, "a");
@@ -218,8 +218,8 @@ Test(lane, three_stages_pay_negatives_where_the_journey_ends)
 Test(lane, a_late_cart_has_paid_its_purchase_negative)
 {
     story.config.ranks = 4;
-    story.config.action[2] = (struct consumer_action_config){"cart", 1, false, false, 10, 50};
-    story.config.action[3] = (struct consumer_action_config){"purchase", 2, false, false, 10, 60};
+    story.config.action[2] = (struct consumer_action_config){"cart", 1, false, false, 10, 50, 0};
+    story.config.action[3] = (struct consumer_action_config){"purchase", 2, false, false, 10, 60, 0};
     story_open(&story);
     story_push(&story, 0, 0, "a");
     story_push(&story, 1, 5, "a");
@@ -231,7 +231,7 @@ Test(lane, a_late_cart_has_paid_its_purchase_negative)
 Test(lane, a_side_action_of_the_click_has_a_wait_of_its_own)
 {
     story.config.ranks = 4;
-    story.config.action[3] = (struct consumer_action_config){"like", 1, true, false, 3, 30};
+    story.config.action[3] = (struct consumer_action_config){"like", 1, true, false, 3, 30, 0};
     story_open(&story);
     story_push(&story, 0, 0, "a"); // unclicked: pays the like too
     story_push(&story, 0, 0, "b");
@@ -247,7 +247,7 @@ Test(lane, a_side_action_of_the_click_has_a_wait_of_its_own)
 Test(lane, a_side_action_of_the_impression_pays_apart)
 {
     story.config.ranks = 4;
-    story.config.action[3] = (struct consumer_action_config){"hide", 0, true, false, 2, 30};
+    story.config.action[3] = (struct consumer_action_config){"hide", 0, true, false, 2, 30, 0};
     story_open(&story);
     story_push(&story, 0, 0, "a");
     story_push(&story, 3, 25, "a"); // the click's window is over, this one's is not

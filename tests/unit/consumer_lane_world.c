@@ -81,6 +81,13 @@ void lane_world_configure(struct lane_world *world, struct lane_dice *dice, cons
         action->window = lane_dice_between(dice, 0, scale);
         action->wait =
             lane_dice_chance(dice, 15) ? action->window : lane_dice_between(dice, 0, action->window);
+        if (rank > funnel + 1 && lane_dice_chance(dice, 50)) {
+            const struct consumer_action_config *before = &config->action[rank - 1];
+            action->as = rank - 1;
+            action->parent = before->parent;
+            action->window = before->window;
+            action->wait = before->wait;
+        }
     }
 }
 

@@ -94,6 +94,51 @@ Test(daemon_config_tasks, esm2)
     daemon_config_free(config);
 }
 
+// A cart or a favourite, whichever comes first.
+Test(daemon_config_tasks, an_action_that_counts_as_another)
+{
+    static const char text[] =
+        "source: {kind: files, path: /data}\n"
+        "slots: [{name: brand, path: categorical.brand}]\n"
+        "model: {funnel: esm2, branch: cart}\n"
+        "actions:\n"
+        "  - {name: click, topic: clicks, wait: 10m, window: 1h}\n"
+        "  - {name: purchase, topic: purchases, wait: 1h, window: 1d}\n"
+        "  - {name: cart, topic: carts, side: true, parent: click, wait: 1h, window: 1d}\n"
+        "  - {name: favourite, topic: favourites, side: true, parent: click, wait: %s, window: 1d, as: "
+        "%s%s}\n"
+        "%s";
+    static const struct {
+        const char *wait, *as, *more, *after, *said;
+    } cases[] = {
+        {"1h", "cart", "", "", NULL},
+        {"2h", "cart", "", "", "must be those of cart"},
+        {"1h", "basket", "", "", "\"basket\" is no side action"},
+        {"1h", "purchase", "", "", "\"purchase\" is no side action"},
+        {"1h", "cart", ", loss: mse, fields: {value: v}", "", "is that of cart"},
+        {"1h", "cart", "", "  - {name: share, topic: s, side: true, parent: click, wait: 1h, window: 1d}\n",
+         "must come before the actions that count as another"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char filled[4096];
+        snprintf(filled, sizeof filled, text, cases[i].wait, cases[i].as, cases[i].more, cases[i].after);
+        struct base_config_problems problems = {0};
+        struct daemon_config *config = daemon_config_load_text("f.yaml", base_span_string(filled), &problems);
+        if (cases[i].said) {
+            cr_assert(!config && strstr(problems.item[0].text, cases[i].said), "%s", problems.item[0].text);
+            continue;
+        }
+        cr_assert(config, "%s", problems.item[0].text);
+        cr_expect(daemon_config_model(config)->loss.tasks == 3 && daemon_config_tasks(config) == 3);
+        cr_expect_eq(daemon_config_model(config)->network.tasks, 3);
+        char directory[DAEMON_CONFIG_PATH_MAX];
+        struct consumer_lane_config lane;
+        daemon_config_lane(config, 0, directory, &lane);
+        cr_expect(lane.ranks == 5 && lane.action[4].as == 3 && lane.action[3].as == 0);
+        daemon_config_free(config);
+    }
+}
+
 Test(daemon_config_tasks, what_cannot_be)
 {
     expect("", ", loss: mse, fields: {value: order_value}", "", "an action of the funnel is learned by",
@@ -103,8 +148,8 @@ Test(daemon_config_tasks, what_cannot_be)
     expect("", "", ", space: events", "the losses mse and poisson only", true);
     expect("branch: cart", "", "", "the funnel esm2 only", true);
     expect("funnel: esm2", "", "", "must be given with the funnel esm2", false);
-    expect("funnel: esm2, branch: basket", "", "", "\"basket\" is no side action", false);
-    expect("funnel: esm2, branch: purchase", "", "", "\"purchase\" is no side action", false);
+    expect("funnel: esm2, branch: basket", "", "", "\"basket\" is no side action with a task", false);
+    expect("funnel: esm2, branch: purchase", "", "", "\"purchase\" is no side action with a task", false);
     expect("funnel: esm2, branch: share", "", "", "hangs on the impression", false);
     expect("funnel: esm2, branch: watch", "", ", loss: mse, fields: {value: seconds}",
            "must be learned by bce", false);

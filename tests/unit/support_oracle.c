@@ -129,6 +129,9 @@ static void oracle_emit(struct oracle *oracle, int64_t time, int phase, const st
     };
     for (uint32_t other = 1; other < oracle->config->ranks; other++) {
         uint32_t task = other - 1;
+        if (oracle->config->action[other].as) {
+            continue;
+        }
         bool masked = kind != BASE_F3 && (other == action || (deeper && oracle_below(oracle, other, action)));
         sample.label[task] = labels >> task & 1;
         // Of other actions that happened before, only the one that the journey itself is has its value at
@@ -190,19 +193,20 @@ static void oracle_settle(struct oracle *oracle, const struct consumer_event *ev
         oracle->counters.beyond[rank]++;
         return;
     }
-    if (entry->joined[rank] != INT64_MAX) {
+    uint32_t as = action->as ? action->as : rank;
+    if (entry->joined[as] != INT64_MAX) {
         oracle->counters.second[rank]++;
         return;
     }
-    entry->joined[rank] = now;
-    entry->value[rank] = event->value;
+    entry->joined[as] = now;
+    entry->value[as] = event->value;
     oracle->counters.joined[rank]++;
     oracle->counters.negative_delay[rank] +=
         !action->last_touch && event->event_time < entry->self->event_time;
     bool late = now > entry->time + action->wait;
     if (late) {
-        oracle_emit(oracle, now, PHASE_EVENTS, entry, rank == 1 ? BASE_L : BASE_D2, rank, false,
-                    1u << (rank - 1));
+        oracle_emit(oracle, now, PHASE_EVENTS, entry, rank == 1 ? BASE_L : BASE_D2, as, false,
+                    1u << (as - 1));
     }
     bool stage = false;
     for (uint32_t other = 1; other < oracle->config->ranks; other++) {
@@ -229,12 +233,15 @@ static void oracle_enter(struct oracle *oracle, struct oracle_entry entry)
     }
     size_t number = oracle->entry_count++;
     oracle->entries[number] = entry;
-    for (size_t i = 0; i < oracle->orphan_count; i++) {
-        struct oracle_orphan *orphan = &oracle->orphans[i];
-        if (oracle_waits(oracle, orphan, entry.time) &&
-            oracle_fits(oracle, orphan->record->event, &oracle->entries[number])) {
-            orphan->gone = true;
-            oracle_settle(oracle, orphan->record->event, entry.time, number);
+    // Action by action: between those that count as one the order can be seen.
+    for (uint32_t rank = 1; rank < oracle->config->ranks; rank++) {
+        for (size_t i = 0; i < oracle->orphan_count; i++) {
+            struct oracle_orphan *orphan = &oracle->orphans[i];
+            if (orphan->record->event->rank == rank && oracle_waits(oracle, orphan, entry.time) &&
+                oracle_fits(oracle, orphan->record->event, &oracle->entries[number])) {
+                orphan->gone = true;
+                oracle_settle(oracle, orphan->record->event, entry.time, number);
+            }
         }
     }
 }
@@ -328,7 +335,7 @@ static void oracle_cursors(struct oracle *oracle, const struct oracle_entry *ent
     int phase = 1 + (int)entry->stage * 2 * CONSUMER_TOPICS_MAX;
     for (uint32_t rank = 1; rank < config->ranks; rank++) {
         const struct consumer_action_config *action = &config->action[rank];
-        if (action->parent != entry->stage) {
+        if (action->parent != entry->stage || action->as) {
             continue;
         }
         int64_t due = entry->time + action->wait;
