@@ -224,6 +224,10 @@ static int parse_update(struct restore *restore, bool written, struct base_reade
         struct trainer_update_figures figures = {.steps = base_reader_u64(reader)};
         figures.clipped_dense = base_reader_u64(reader);
         figures.clipped_sparse = base_reader_u64(reader);
+        if (figures.steps > RESTORE_STEPS_MAX || figures.clipped_dense > figures.steps ||
+            figures.clipped_sparse > figures.steps) {
+            return base_error_set(error, BASE_EFORMAT, "%s counts steps that cannot be", MODEL_WHAT);
+        }
         trainer_update_set_figures(model->update, figures);
     }
     for (uint32_t t = 0; t < model->tensor_count && !reader->failed; t++) {

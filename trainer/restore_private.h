@@ -5,8 +5,9 @@
 #include "trainer/cut.h"
 #include "trainer/table_private.h"
 
-#define RESTORE_TIME_MAX (INT64_C(1) << 61) // ms; no time lies further from 1970
-#define RESTORE_SNAPSHOTS_MAX INT32_MAX     // no model has taken more
+#define RESTORE_TIME_MAX (INT64_C(1) << 61)   // ms; no time lies further from 1970
+#define RESTORE_SNAPSHOTS_MAX INT32_MAX       // no model has taken more
+#define RESTORE_STEPS_MAX (UINT64_C(1) << 62) // nor made more steps
 
 // What the model's section says of a slot.
 struct restore_slot {

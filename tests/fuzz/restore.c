@@ -1,6 +1,6 @@
 // Fuzzer of a model's restoring: the input changes bytes of a right cut, whose checksums are then made to
-// fit, so that what lies behind them is reached. What is taken must go on: expire, admit, publish and be cut
-// again.
+// fit, so that what lies behind them is reached. What is taken must go on: expire, admit, publish, learn and
+// be cut again. Half of the inputs are about a model with optimisers that keep state.
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -23,7 +23,20 @@ static struct trainer_slot_config slots[SLOTS] = {{.row = {"user", 4, 1, 300}, .
                                                   {.row = {"item", 8, 3, 0}, .column = 0},
                                                   {.row = {"shop", 4, 2, 5000}, .column = 0}};
 
-static const struct trainer_model_config config = {
+static struct trainer_optimiser_config optimisers[SLOTS] = {
+    {.kind = TRAINER_OPTIMISER_ROWWISE_ADAGRAD,
+     .rate = 0.1,
+     .initial = 0.1,
+     .epsilon = 1e-8,
+     .half_life = 50},
+    {.kind = TRAINER_OPTIMISER_ADAM, .rate = 0.1, .epsilon = 1e-8, .beta1 = 0.9, .beta2 = 0.999},
+    {.kind = TRAINER_OPTIMISER_FTRL, .rate = 0.1, .initial = 0.1, .beta = 1}};
+
+static const struct trainer_update_config updates[2] = {
+    {.clip_dense = 0},
+    {.dense = {.kind = TRAINER_OPTIMISER_MOMENTUM, .rate = 0.1, .momentum = 0.9}, .slot = optimisers}};
+
+static const struct trainer_model_config fixed = {
     .features = {{1, 0}, SLOTS, slots, 0, NULL},
     .network = {.levels = 1, .level = {{.widths = {16}, .layers = 1, .shared = 1}}, .batch = 8},
     .loss = {.tasks = 1, .stages = 1, .task_weight = {1}, .keep_negatives = 1},
@@ -32,9 +45,11 @@ static const struct trainer_model_config config = {
     .workers = 1,
 };
 
-static struct trainer_model *model_make(void)
+static struct trainer_model *model_make(int way)
 {
     struct base_error error;
+    struct trainer_model_config config = fixed;
+    config.update = updates[way];
     struct trainer_model *model = trainer_model_new(&config, true, &error);
     if (!model) {
         abort();
@@ -91,7 +106,7 @@ static int entries_scan(void *context, struct base_span prefix, trainer_cut_each
 }
 
 // Some life: rows come, go, are counted towards admission, change and are published.
-static void live(struct trainer_model *model, int64_t from)
+static void live(struct trainer_model *model, int way, int64_t from)
 {
     enum { KEYS = 24 };
     struct trainer_table *table = trainer_model_table(model);
@@ -106,6 +121,16 @@ static void live(struct trainer_model *model, int64_t from)
         trainer_model_tick(model, now);
         trainer_table_resolve(table, keys, numbers, KEYS, now, rows);
         for (uint32_t i = 0; i < KEYS; i++) {
+            const struct trainer_optimiser_step step = {.config = way ? &optimisers[numbers[i]]
+                                                                      : &updates[0].sparse,
+                                                        .rate = 0.1,
+                                                        .divisor = 8,
+                                                        .batch = 8,
+                                                        .examples = (uint64_t)now + 1};
+            const float sum[8] = {1, -1, 0, 2};
+            trainer_optimiser_apply_row(&step, trainer_table_vector(table, numbers[i], rows[i]), sum,
+                                        slots[numbers[i]].row.dimension,
+                                        trainer_table_state(table, numbers[i], rows[i]), 1);
             trainer_table_touch(table, numbers[i], rows[i]);
         }
         if (now % 200 == 0) {
@@ -162,10 +187,10 @@ static void entries_change(struct entries *entries, const uint8_t *change)
 }
 
 // A right cut of a model that has lived, ascending.
-static struct entries *right_make(void)
+static struct entries *right_make(int way)
 {
-    struct trainer_model *model = model_make();
-    live(model, 0);
+    struct trainer_model *model = model_make(way);
+    live(model, way, 0);
     struct entries *entries = cut(model);
     trainer_model_free(model);
     qsort(entries->entry, entries->count, sizeof *entries->entry, entry_compare);
@@ -174,17 +199,18 @@ static struct entries *right_make(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct entries *entries = right_make();
+    int way = size / 2 % 2;
+    struct entries *entries = right_make(way);
     for (size_t i = 0; i < CHANGES_MAX && size >= (i + 1) * CHANGE_SIZE; i++) {
         entries_change(entries, data + i * CHANGE_SIZE);
     }
     qsort(entries->entry, entries->count, sizeof *entries->entry, entry_compare);
     const struct trainer_cut_source source = {entries_scan, entries, false};
-    struct trainer_model *model = model_make();
+    struct trainer_model *model = model_make(way);
     struct base_error error = {0};
     if (trainer_model_restore(model, &source, &error) == 0) {
         trainer_model_head(model, size % 2 ? 800 : 600, 1000);
-        live(model, 1000);
+        live(model, way, 1000);
         entries_free(cut(model));
     } else if ((error.code != BASE_EFORMAT && error.code != BASE_ECONFLICT && error.code != BASE_ENOTFOUND) ||
                !error.text[0]) {
