@@ -1,7 +1,6 @@
 // What all bodies share: the checks of a configuration, the choice of the builder, the towers. See body.h.
 #include "trainer/body.h"
 
-#include <math.h>
 #include <stdio.h>
 
 #include "base/bytes.h"
