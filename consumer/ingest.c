@@ -200,8 +200,8 @@ static int ingest_run_tick(struct consumer_ingest *ingest, int64_t tick, int64_t
         return -1;
     }
     ingest->frontier = end; // before the sink is called, which may save
-    ingest->samples += ingest->sample_count;
-    ingest->ticks++;
+    ingest->counts.samples += ingest->sample_count;
+    ingest->counts.ticks++;
     return sink->tick(sink->context, tick, ingest->sample, ingest->sample_count, error);
 }
 

@@ -95,27 +95,19 @@ struct consumer_ingest_sink {
 
 // What ingest counts; it goes on across a restart. The order is that of the saved state, whose version rises
 // with a new counter.
-#define CONSUMER_INGEST_COUNTS                                       \
-    uint64_t read;   /* messages taken from the source */            \
-    uint64_t events; /* of them decoded and given to a lane */       \
-    uint64_t dead;   /* set aside, those from the future included */ \
-    uint64_t future;                                                 \
-    uint64_t raises;  /* of idle partitions */                       \
-    uint64_t samples; /* handed over */                              \
-    uint64_t ticks;   /* handed over */
-
 struct consumer_ingest_counts {
-    CONSUMER_INGEST_COUNTS
+    uint64_t read;   // messages taken from the source
+    uint64_t events; // of them decoded and given to a lane
+    uint64_t dead;   // set aside, those from the future included
+    uint64_t future;
+    uint64_t raises;  // of idle partitions
+    uint64_t samples; // handed over
+    uint64_t ticks;   // handed over
 };
 
 // What ingest knows of itself, for status and metrics.
 struct consumer_ingest_state {
-    union {
-        struct consumer_ingest_counts counts;
-        struct {
-            CONSUMER_INGEST_COUNTS // state.read is state.counts.read
-        };
-    };
+    struct consumer_ingest_counts counts;
     uint64_t lag;      // messages known to be in the source and not given to a lane
     int64_t watermark; // the least of all lanes
     int64_t frontier;  // everything with a time up to here is handled; CONSUMER_TIME_MIN: nothing yet;

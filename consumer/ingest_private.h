@@ -50,12 +50,7 @@ struct consumer_ingest {
     bool complete;                   // config.last_tick is settled
     bool letters;                    // there are dead letters that are not synced
     struct base_error blocked_error; // of the partition that was blocked last
-    union {
-        struct consumer_ingest_counts counts;
-        struct {
-            CONSUMER_INGEST_COUNTS
-        };
-    };
+    struct consumer_ingest_counts counts;
     int64_t frontier;
 };
 

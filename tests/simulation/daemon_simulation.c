@@ -327,7 +327,7 @@ static void life_count(struct story *story, const struct daemon_pipeline_state *
     story->cuts += state->cutter.cuts;
     story->publications += state->outbox.publications;
     story->samples += state->learner.samples;
-    story->learned += state->ingest.ticks;
+    story->learned += state->ingest.counts.ticks;
 }
 
 // One life. True: all was read, and it was stopped in order.
