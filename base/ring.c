@@ -3,12 +3,11 @@
 #include "base/ring.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/bytes.h"
+#include "base/wait.h"
 
 struct base_ring {
     pthread_mutex_t lock;
@@ -28,12 +27,8 @@ struct base_ring *base_ring_new(uint32_t capacity)
     ring->items = base_alloc_zeroed(capacity, sizeof *ring->items);
     ring->capacity = capacity;
     pthread_mutex_init(&ring->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&ring->filled, &monotonic);
-    pthread_cond_init(&ring->drained, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    base_wait_init(&ring->filled);
+    base_wait_init(&ring->drained);
     return ring;
 }
 
@@ -66,31 +61,14 @@ bool base_ring_push(struct base_ring *ring, void *item)
     return open;
 }
 
-static struct timespec ring_deadline(int timeout_ms)
-{
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    deadline.tv_sec += timeout_ms / 1000;
-    deadline.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (deadline.tv_nsec >= 1000000000) {
-        deadline.tv_sec++;
-        deadline.tv_nsec -= 1000000000;
-    }
-    return deadline;
-}
-
 void *base_ring_pop(struct base_ring *ring, int timeout_ms)
 {
-    struct timespec deadline = ring_deadline(timeout_ms < 0 ? 0 : timeout_ms);
+    struct timespec deadline = base_wait_deadline(timeout_ms);
     pthread_mutex_lock(&ring->lock);
     while (ring->count == 0 && !ring->closed) {
-        int status = 0;
         if (timeout_ms < 0) {
             pthread_cond_wait(&ring->filled, &ring->lock);
-        } else {
-            status = pthread_cond_timedwait(&ring->filled, &ring->lock, &deadline);
-        }
-        if (status == ETIMEDOUT) {
+        } else if (!base_wait_until(&ring->filled, &ring->lock, &deadline)) {
             break;
         }
     }

@@ -121,7 +121,7 @@ struct consumer_ingest *consumer_ingest_new(const struct consumer_ingest_config 
     ingest->lane = base_alloc_zeroed(ingest->lanes, sizeof(struct consumer_lane *));
     ingest->partition = base_alloc_zeroed(ingest->partitions, sizeof *ingest->partition);
     ingest->heap = base_alloc_zeroed(ingest->partitions, sizeof(struct ingest_partition *));
-    ingest->samples = base_alloc_zeroed(INGEST_SAMPLES_FIRST, sizeof *ingest->samples);
+    ingest->sample = base_alloc_zeroed(INGEST_SAMPLES_FIRST, sizeof *ingest->sample);
     ingest->sample_capacity = INGEST_SAMPLES_FIRST;
     for (uint32_t i = 0; i < ingest->partitions; i++) {
         partition_open(ingest, &ingest->partition[i], i);
@@ -148,7 +148,7 @@ void consumer_ingest_free(struct consumer_ingest *ingest)
         consumer_unhandled_done(&ingest->partition[i].unhandled);
         free(ingest->partition[i].messages);
     }
-    free(ingest->samples);
+    free(ingest->sample);
     free(ingest->heap);
     free(ingest->partition);
     free(ingest->lane);
@@ -163,9 +163,9 @@ static int ingest_collect(void *context, const struct base_sample *sample, struc
     struct consumer_ingest *ingest = context;
     if (ingest->sample_count == ingest->sample_capacity) {
         ingest->sample_capacity *= 2;
-        ingest->samples = base_realloc(ingest->samples, ingest->sample_capacity * sizeof *ingest->samples);
+        ingest->sample = base_realloc(ingest->sample, ingest->sample_capacity * sizeof *ingest->sample);
     }
-    ingest->samples[ingest->sample_count++] = *sample;
+    ingest->sample[ingest->sample_count++] = *sample;
     return 0;
 }
 
@@ -193,16 +193,16 @@ static int ingest_run_tick(struct consumer_ingest *ingest, int64_t tick, int64_t
         }
     }
     if (ingest->lanes > 1) {
-        qsort(ingest->samples, ingest->sample_count, sizeof *ingest->samples, sample_compare);
+        qsort(ingest->sample, ingest->sample_count, sizeof *ingest->sample, sample_compare);
     }
     if (ingest->config.journal && consumer_journal_dirty(ingest->config.journal) &&
         consumer_ingest_sync_decisions(ingest, error)) {
         return -1;
     }
     ingest->frontier = end; // before the sink is called, which may save
-    ingest->sample_total += ingest->sample_count;
-    ingest->ticks++;
-    return sink->tick(sink->context, tick, ingest->samples, ingest->sample_count, error);
+    ingest->counts.samples += ingest->sample_count;
+    ingest->counts.ticks++;
+    return sink->tick(sink->context, tick, ingest->sample, ingest->sample_count, error);
 }
 
 static int64_t ingest_least_watermark(const struct consumer_ingest *ingest)
@@ -345,13 +345,7 @@ static void ingest_add_partition(const struct consumer_ingest *ingest,
 void consumer_ingest_state(const struct consumer_ingest *ingest, struct consumer_ingest_state *state)
 {
     *state = (struct consumer_ingest_state){
-        .read = ingest->read,
-        .events = ingest->events,
-        .dead = ingest->dead,
-        .future = ingest->future,
-        .raises = ingest->raises,
-        .samples = ingest->sample_total,
-        .ticks = ingest->ticks,
+        .counts = ingest->counts,
         .watermark = ingest_least_watermark(ingest),
         .frontier = ingest->frontier,
         .skipped = ingest->config.journal ? consumer_journal_skipped(ingest->config.journal) : 0,

@@ -93,16 +93,22 @@ struct consumer_ingest_sink {
     int (*decide)(void *context, const struct consumer_ingest_decision *decision, struct base_error *error);
 };
 
-// What ingest knows of itself, for status and metrics.
-struct consumer_ingest_state {
+// What ingest counts; it goes on across a restart. The order is that of the saved state, whose version rises
+// with a new counter.
+struct consumer_ingest_counts {
     uint64_t read;   // messages taken from the source
     uint64_t events; // of them decoded and given to a lane
     uint64_t dead;   // set aside, those from the future included
     uint64_t future;
-    uint64_t raises;   // of idle partitions
-    uint64_t samples;  // handed over
+    uint64_t raises;  // of idle partitions
+    uint64_t samples; // handed over
+    uint64_t ticks;   // handed over
+};
+
+// What ingest knows of itself, for status and metrics.
+struct consumer_ingest_state {
+    struct consumer_ingest_counts counts;
     uint64_t lag;      // messages known to be in the source and not given to a lane
-    uint64_t ticks;    // handed over
     int64_t watermark; // the least of all lanes
     int64_t frontier;  // everything with a time up to here is handled; CONSUMER_TIME_MIN: nothing yet;
                        // CONSUMER_TIME_MAX: all of a finished source

@@ -94,7 +94,7 @@ static int ingest_raise_idle(struct consumer_ingest *ingest, const struct consum
             return -1;
         }
         consumer_ingest_raise(ingest, partition, watermark);
-        ingest->raises++;
+        ingest->counts.raises++;
     }
     return 0;
 }

@@ -44,13 +44,13 @@ struct consumer_ingest {
     int64_t all_idle_watermark; // the last value, which time is added to
     int64_t idle_target;        // what idle partitions followed last
 
-    struct base_sample *samples; // of the present tick
+    struct base_sample *sample; // [sample_capacity] of the present tick
     size_t sample_count, sample_capacity;
     bool settled;                    // no further tick can be handed over
     bool complete;                   // config.last_tick is settled
     bool letters;                    // there are dead letters that are not synced
     struct base_error blocked_error; // of the partition that was blocked last
-    uint64_t read, events, dead, future, raises, sample_total, ticks;
+    struct consumer_ingest_counts counts;
     int64_t frontier;
 };
 

@@ -85,7 +85,7 @@ static int partition_push(struct consumer_ingest *ingest, struct ingest_partitio
     if (before == CONSUMER_TIME_MIN && partition->watermark < ingest->origin) {
         ingest->origin = partition->watermark;
     }
-    ingest->events += event->offset >= partition->counted;
+    ingest->counts.events += event->offset >= partition->counted;
     return 0;
 }
 
@@ -93,8 +93,8 @@ static void partition_count_dead(struct consumer_ingest *ingest, const struct in
                                  enum consumer_ingest_what what, int64_t offset)
 {
     if (offset >= partition->counted) {
-        ingest->dead++;
-        ingest->future += what == CONSUMER_INGEST_FUTURE;
+        ingest->counts.dead++;
+        ingest->counts.future += what == CONSUMER_INGEST_FUTURE;
     }
 }
 
@@ -202,7 +202,7 @@ static int partition_check_last(struct consumer_ingest *ingest, struct ingest_pa
         return consumer_ingest_log_changed(ingest, partition, error);
     }
     partition->expected = false;
-    ingest->read--;
+    ingest->counts.read--;
     return 1;
 }
 
@@ -306,7 +306,7 @@ static int partition_read(struct consumer_ingest *ingest, const struct consumer_
     partition->count = count;
     partition->quiet_since_ns = -1;
     partition->idle = false;
-    ingest->read += (uint64_t)count;
+    ingest->counts.read += (uint64_t)count;
     return partition_drain(ingest, sink, partition, error);
 }
 

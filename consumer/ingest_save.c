@@ -18,7 +18,7 @@ struct save_head {
     struct consumer_ingest_saved saved; // its journal: from
     int64_t tick_ms, origin;
     uint64_t journal_end;
-    uint64_t read, events, dead, future, raises, samples, ticks;
+    struct consumer_ingest_counts counts;
 };
 
 struct save_partition {
@@ -30,27 +30,23 @@ struct save_partition {
 
 // ---- bytes ------------------------------------------------------------------
 
+// The struct is an array of uint64_t by another name.
+enum { SAVE_COUNTS = sizeof(struct consumer_ingest_counts) / sizeof(uint64_t) };
+_Static_assert(sizeof(struct consumer_ingest_counts) % sizeof(uint64_t) == 0, "counters only");
+
 static void head_put(struct base_buffer *state, const struct save_head *head)
 {
     base_buffer_u64(state, head->saved.cut);
     base_buffer_u32(state, head->saved.ranks);
     base_buffer_u32(state, head->saved.lanes);
-    const uint64_t numbers[] = {
-        (uint64_t)head->tick_ms,
-        (uint64_t)head->saved.frontier,
-        (uint64_t)head->origin,
-        head->saved.journal,
-        head->journal_end,
-        head->read,
-        head->events,
-        head->dead,
-        head->future,
-        head->raises,
-        head->samples,
-        head->ticks,
-    };
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        base_buffer_u64(state, numbers[i]);
+    base_buffer_u64(state, (uint64_t)head->tick_ms);
+    base_buffer_u64(state, (uint64_t)head->saved.frontier);
+    base_buffer_u64(state, (uint64_t)head->origin);
+    base_buffer_u64(state, head->saved.journal);
+    base_buffer_u64(state, head->journal_end);
+    const uint64_t *counts = (const uint64_t *)&head->counts;
+    for (size_t i = 0; i < SAVE_COUNTS; i++) {
+        base_buffer_u64(state, counts[i]);
     }
 }
 
@@ -62,11 +58,11 @@ static int head_get(struct base_reader *reader, struct save_head *head, struct b
     head->tick_ms = (int64_t)base_reader_u64(reader);
     head->saved.frontier = (int64_t)base_reader_u64(reader);
     head->origin = (int64_t)base_reader_u64(reader);
-    uint64_t *const numbers[] = {&head->saved.journal, &head->journal_end, &head->read,
-                                 &head->events,        &head->dead,        &head->future,
-                                 &head->raises,        &head->samples,     &head->ticks};
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        *numbers[i] = base_reader_u64(reader);
+    head->saved.journal = base_reader_u64(reader);
+    head->journal_end = base_reader_u64(reader);
+    uint64_t *counts = (uint64_t *)&head->counts;
+    for (size_t i = 0; i < SAVE_COUNTS; i++) {
+        counts[i] = base_reader_u64(reader);
     }
     if (reader->failed || head->saved.ranks == 0 || head->saved.ranks > CONSUMER_TOPICS_MAX ||
         head->saved.lanes == 0 || head->saved.lanes > CONSUMER_LANES_MAX) {
@@ -140,13 +136,7 @@ int consumer_ingest_save(struct consumer_ingest *ingest, uint64_t cut, struct ba
         .tick_ms = ingest->config.tick_ms,
         .origin = ingest->origin,
         .journal_end = end,
-        .read = ingest->read,
-        .events = ingest->events,
-        .dead = ingest->dead,
-        .future = ingest->future,
-        .raises = ingest->raises,
-        .samples = ingest->sample_total,
-        .ticks = ingest->ticks,
+        .counts = ingest->counts,
     };
     struct save_partition *partitions = base_alloc_zeroed(ingest->partitions, sizeof *partitions);
     for (uint32_t i = 0; i < ingest->partitions; i++) {
@@ -240,13 +230,7 @@ static void ingest_set_head(struct consumer_ingest *ingest, const struct save_he
 {
     ingest->frontier = head->saved.frontier;
     ingest->origin = head->origin;
-    ingest->read = head->read;
-    ingest->events = head->events;
-    ingest->dead = head->dead;
-    ingest->future = head->future;
-    ingest->raises = head->raises;
-    ingest->sample_total = head->samples;
-    ingest->ticks = head->ticks;
+    ingest->counts = head->counts;
 }
 
 static int partition_restore(const struct consumer_ingest *ingest, struct ingest_partition *partition,

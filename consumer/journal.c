@@ -318,6 +318,7 @@ static int journal_begin_file(struct consumer_journal *journal, struct base_erro
 }
 
 // The end of the last file: what is torn is cut off, and what is there is made durable, since it is obeyed.
+// Its name too: a process that died between naming it and syncing the directory has left that to us.
 static int journal_mend(struct consumer_journal *journal, size_t valid, struct base_error *error)
 {
     struct journal_file *last = journal_last_file(journal);
@@ -332,7 +333,10 @@ static int journal_mend(struct consumer_journal *journal, size_t valid, struct b
         (size > valid && base_disk_truncate(journal->disk, journal->fd, path, valid, error))) {
         return -1;
     }
-    return base_disk_sync(journal->disk, journal->fd, path, error);
+    return base_disk_sync(journal->disk, journal->fd, path, error) ||
+                   base_disk_sync_directory(journal->disk, journal->directory, error)
+               ? -1
+               : 0;
 }
 
 static int journal_read_file(struct consumer_journal *journal, size_t index, struct base_buffer *bytes,

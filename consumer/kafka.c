@@ -20,10 +20,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/wait.h"
 #include "consumer/kafka_handle.h"
 #include "consumer/log_changed.h"
 
@@ -161,14 +161,10 @@ static void kafka_watch_partitions(struct kafka *kafka)
 // Waits SERVE_MS or until the stop. True: stop.
 static bool kafka_watch_pause(struct kafka *kafka)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += SERVE_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
+    struct timespec deadline = base_wait_deadline(SERVE_MS);
     pthread_mutex_lock(&kafka->mutex);
     if (!kafka->stop) {
-        pthread_cond_timedwait(&kafka->stopped, &kafka->mutex, &until);
+        base_wait_until(&kafka->stopped, &kafka->mutex, &deadline);
     }
     bool stop = kafka->stop;
     pthread_mutex_unlock(&kafka->mutex);
@@ -472,11 +468,7 @@ static struct kafka *kafka_new(const struct consumer_kafka_config *config)
     pthread_mutex_init(&kafka->consumer_ear.mutex, NULL);
     pthread_mutex_init(&kafka->watcher_ear.mutex, NULL);
     pthread_mutex_init(&kafka->mutex, NULL);
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&kafka->stopped, &attributes);
-    pthread_condattr_destroy(&attributes);
+    base_wait_init(&kafka->stopped);
     return kafka;
 }
 

@@ -593,6 +593,21 @@ void consumer_segments_cut_done(struct consumer_segments *segments, uint64_t cut
 
 // ---- restoring --------------------------------------------------------------
 
+// A later version's header is not damage, and the error says so.
+static int segments_version(const uint8_t *map, const char *path, struct base_error *error)
+{
+    struct segments_header header;
+    memcpy(&header, map, sizeof header);
+    size_t summed = offsetof(struct segments_header, checksum);
+    if (memcmp(header.magic, SEGMENTS_MAGIC, sizeof header.magic) == 0 &&
+        header.version != CONSUMER_SEGMENTS_VERSION &&
+        header.checksum == base_hash_bytes(base_span_make(&header, summed), 0)) {
+        return base_error_set(error, BASE_EFORMAT, "%s has version %u, this program reads %d", path,
+                              header.version, CONSUMER_SEGMENTS_VERSION);
+    }
+    return 0;
+}
+
 // Maps a saved segment and compares its header; `last` is kept open for what is to come.
 static int segments_reopen(struct consumer_segments *segments, struct segments_segment *segment, bool last,
                            struct base_error *error)
@@ -623,6 +638,9 @@ static int segments_reopen(struct consumer_segments *segments, struct segments_s
         goto out;
     }
     segments_fill_header(segments, segment, &header);
+    if (segments_version(segment->map, path, error)) {
+        goto out;
+    }
     if (memcmp(segment->map, &header, sizeof header) != 0) {
         base_error_set(error, BASE_EFORMAT, "%s is corrupt: the header at byte 0 is not what was written",
                        path);

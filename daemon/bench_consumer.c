@@ -170,9 +170,9 @@ static int consumer_join(struct consumer_bench *bench, struct consumer_times *ti
     consumer_ingest_state(ingest, state);
     consumer_ingest_free(ingest);
     consumer_close(bench);
-    if (result == 0 && state->events != bench->records) {
+    if (result == 0 && state->counts.events != bench->records) {
         result = base_error_set(error, BASE_EFORMAT, "%" PRIu64 " records of %" PRIu64 " were joined",
-                                state->events, bench->records);
+                                state->counts.events, bench->records);
     }
     return result;
 }
@@ -184,7 +184,7 @@ static int consumer_measure(struct consumer_bench *bench, FILE *out, struct base
     if (consumer_decode(bench, &decode, error) != 0 || consumer_join(bench, &join, &state, error) != 0) {
         return -1;
     }
-    double events = (double)state.events;
+    double events = (double)state.counts.events;
     fprintf(
         out,
         "{\"bench\":\"consumer\",\"lanes\":%" PRIu32 ",\"events\":%" PRIu64 ",\"samples\":%" PRIu64
@@ -192,7 +192,7 @@ static int consumer_measure(struct consumer_bench *bench, FILE *out, struct base
         ",\"seconds\":%.3f,\"events_per_second\":%.0f,\"cpu_seconds\":%.3f,\"events_per_cpu_second\":%.0f,"
         "\"limit\":\"the same files decoded without lanes\",\"limit_events_per_cpu_second\":%.0f,"
         "\"ratio\":%.3f",
-        bench->stream.market.lanes, state.events, bench->samples, state.counters.joined[1],
+        bench->stream.market.lanes, state.counts.events, bench->samples, state.counters.joined[1],
         state.counters.joined[2], join.seconds, events / join.seconds, join.cpu_seconds,
         events / join.cpu_seconds, events / decode.cpu_seconds, decode.cpu_seconds / join.cpu_seconds);
     daemon_bench_end(out, 1);

@@ -133,10 +133,10 @@ static int pipeline_run(struct pipeline_bench *bench, const struct daemon_config
         daemon_pipeline_state(pipeline, state);
     }
     daemon_pipeline_free(pipeline);
-    if (result == 0 && state->ingest.events != bench->records) {
+    if (result == 0 && state->ingest.counts.events != bench->records) {
         result = base_error_set(error, BASE_EFORMAT,
                                 "of %" PRIu64 " records %" PRIu64 " were read and %" PRIu64 " joined",
-                                bench->records, state->ingest.read, state->ingest.events);
+                                bench->records, state->ingest.counts.read, state->ingest.counts.events);
     }
     if (result == 0 && state->outbox.publications == 0) {
         result = base_error_set(error, BASE_EFORMAT, "nothing was published");
@@ -170,7 +170,7 @@ static int pipeline_measure(struct pipeline_bench *bench, uint32_t workers, FILE
             ",\"seconds\":%.3f,\"samples_per_second\":%.0f,\"limit\":\"matrix products on one core\","
             "\"limit_samples_per_second\":%.0f,\"ratio\":%.3f,\"redis\":\"%s\"",
             bench->real ? "FRESHET_BENCH_KAFKA" : "embedded", bench->stream.market.lanes, workers,
-            PIPELINE_BATCH, state.ingest.events, state.learner.samples, state.learner.minibatches,
+            PIPELINE_BATCH, state.ingest.counts.events, state.learner.samples, state.learner.minibatches,
             state.learner.rows, state.outbox.publications, seconds, rate, limit, rate / limit,
             bench->redis_version);
     daemon_bench_end(out, workers + 2); // ingest and the publisher beside them

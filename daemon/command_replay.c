@@ -161,20 +161,20 @@ static int replay_parse(int argc, char **argv, struct replay_options *options)
 static void replay_progress(const struct daemon_pipeline_state *state, double seconds, bool end_known)
 {
     if (!end_known) {
-        fprintf(stderr, "\r%" PRIu64 " events  %.0f events/s  %.0f samples/s   ", state->ingest.events,
-                (double)state->ingest.events / seconds, (double)state->learner.samples / seconds);
+        fprintf(stderr, "\r%" PRIu64 " events  %.0f events/s  %.0f samples/s   ", state->ingest.counts.events,
+                (double)state->ingest.counts.events / seconds, (double)state->learner.samples / seconds);
         fflush(stderr);
         return;
     }
-    uint64_t all = state->ingest.read + state->ingest.lag;
-    double share = all ? (double)state->ingest.read / (double)all : 0;
+    uint64_t all = state->ingest.counts.read + state->ingest.lag;
+    double share = all ? (double)state->ingest.counts.read / (double)all : 0;
     char bar[REPLAY_BAR + 1];
     for (int i = 0; i < REPLAY_BAR; i++) {
         bar[i] = i < (int)(share * REPLAY_BAR) ? '#' : '.';
     }
     bar[REPLAY_BAR] = '\0';
     fprintf(stderr, "\r[%s] %5.1f %%  %" PRIu64 " events  %.0f events/s  %.0f samples/s  %.0f s left   ", bar,
-            100 * share, state->ingest.events, (double)state->ingest.events / seconds,
+            100 * share, state->ingest.counts.events, (double)state->ingest.counts.events / seconds,
             (double)state->learner.samples / seconds, share > 0 ? seconds * (1 - share) / share : 0.0);
     fflush(stderr);
 }

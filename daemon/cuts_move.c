@@ -1,7 +1,7 @@
 // Cuts elsewhere: a state directory made of one, export, import. See cuts.h.
 //
-// MANIFEST is a text: a line for each file, "<XXH3, 16 hex digits> <bytes> <name>", sorted by name; the last
-// line is "end <XXH3 of the lines before>".
+// MANIFEST is a text: "freshet cut 1", the format's version; a line for each file, "<XXH3, 16 hex digits>
+// <bytes> <name>", sorted by name; the last line is "end <XXH3 of the lines before>".
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,8 @@
 #include "daemon/cuts_private.h"
 
 #define MOVE_IMPORT ".import"
+#define MOVE_MANIFEST_MAGIC "freshet cut "
+#define MOVE_MANIFEST_FIRST MOVE_MANIFEST_MAGIC "1\n"
 
 enum { MOVE_MANIFEST_MAX = 1 << 28 };
 
@@ -142,6 +144,7 @@ static int manifest_make(struct base_disk *disk, const char *directory, struct b
     if (daemon_cuts_tree_read(directory, &tree, error)) {
         return -1;
     }
+    base_buffer_append(&manifest, MOVE_MANIFEST_FIRST, strlen(MOVE_MANIFEST_FIRST));
     for (size_t i = 0; i < tree.count; i++) {
         uint64_t hash, size;
         if (!move_listed(&tree.entry[i])) {
@@ -165,27 +168,6 @@ out:
     return result;
 }
 
-// Takes the lines off whose sum the last line is.
-static int manifest_read(const char *directory, struct base_buffer *manifest, struct base_error *error)
-{
-    char path[DAEMON_CUTS_PATH_MAX], end[64];
-    if (daemon_cuts_join(path, directory, CUTS_MANIFEST_NAME, error) ||
-        base_disk_read(path, MOVE_MANIFEST_MAX, manifest, error)) {
-        return -1;
-    }
-    size_t size = (size_t)snprintf(end, sizeof end, "end %016x\n", 0);
-    if (manifest->size >= size) {
-        struct base_span lines = base_span_make(manifest->data, manifest->size - size);
-        snprintf(end, sizeof end, "end %016" PRIx64 "\n", base_hash_bytes(lines, 0));
-        if (memcmp(manifest->data + lines.size, end, size) == 0) {
-            manifest->size = lines.size;
-            return 0;
-        }
-    }
-    return base_error_set(error, BASE_EFORMAT, "%s is corrupt: its last line is not the sum of those before",
-                          path);
-}
-
 // The next line without its end, taken off; empty after the last one.
 static struct base_span manifest_next(struct base_reader *lines)
 {
@@ -196,6 +178,44 @@ static struct base_span manifest_next(struct base_reader *lines)
         base_reader_u8(lines);
     }
     return line;
+}
+
+// Takes the version's line off.
+static int manifest_version(const char *path, struct base_reader *lines, struct base_error *error)
+{
+    const size_t magic = strlen(MOVE_MANIFEST_MAGIC);
+    struct base_span first = manifest_next(lines);
+    if (first.size < magic || memcmp(first.data, MOVE_MANIFEST_MAGIC, magic) != 0) {
+        return base_error_set(error, BASE_EFORMAT, "%s does not begin with \"" MOVE_MANIFEST_MAGIC "\"",
+                              path);
+    }
+    if (!base_span_equal(first, base_span_make(MOVE_MANIFEST_FIRST, strlen(MOVE_MANIFEST_FIRST) - 1))) {
+        return base_error_set(error, BASE_EFORMAT, "%s has version %.*s, this program reads 1", path,
+                              (int)(first.size - magic), (const char *)first.data + magic);
+    }
+    return 0;
+}
+
+// Reads the file into `manifest`; `lines` are those of the files.
+static int manifest_read(const char *directory, struct base_buffer *manifest, struct base_reader *lines,
+                         struct base_error *error)
+{
+    char path[DAEMON_CUTS_PATH_MAX], end[64];
+    if (daemon_cuts_join(path, directory, CUTS_MANIFEST_NAME, error) ||
+        base_disk_read(path, MOVE_MANIFEST_MAX, manifest, error)) {
+        return -1;
+    }
+    size_t size = (size_t)snprintf(end, sizeof end, "end %016x\n", 0);
+    if (manifest->size >= size) {
+        struct base_span summed = base_span_make(manifest->data, manifest->size - size);
+        snprintf(end, sizeof end, "end %016" PRIx64 "\n", base_hash_bytes(summed, 0));
+        if (memcmp(manifest->data + summed.size, end, size) == 0) {
+            *lines = (struct base_reader){.rest = summed};
+            return manifest_version(path, lines, error);
+        }
+    }
+    return base_error_set(error, BASE_EFORMAT, "%s is corrupt: its last line is not the sum of those before",
+                          path);
 }
 
 static int move_order(struct base_span a, struct base_span b)
@@ -254,11 +274,11 @@ int daemon_cuts_manifest_verify(const char *directory, struct base_error *error)
 {
     struct base_buffer manifest = {0};
     struct cuts_tree tree = {0};
-    int result = manifest_read(directory, &manifest, error);
+    struct base_reader lines;
+    int result = manifest_read(directory, &manifest, &lines, error);
     if (result == 0) {
         result = daemon_cuts_tree_read(directory, &tree, error);
     }
-    struct base_reader lines = {.rest = base_buffer_span(&manifest)};
     for (size_t i = 0; i < tree.count && result == 0; i++) {
         if (move_listed(&tree.entry[i])) {
             result = manifest_compare(directory, tree.entry[i].name, &lines, error);

@@ -6,12 +6,12 @@
 #include "daemon/cutter.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/section.h"
+#include "base/wait.h"
 #include "consumer/ingest.h"
 
 #define CUTTER_MAGIC "FRSHPUBL"
@@ -65,11 +65,7 @@ struct daemon_cutter *daemon_cutter_new(const struct daemon_cutter_config *confi
     cutter->state.tick = config->record.tick;
     cutter->state.wall_ms = config->record.wall_ms;
     pthread_mutex_init(&cutter->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&cutter->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    base_wait_init(&cutter->changed);
     return cutter;
 }
 
@@ -354,14 +350,9 @@ void daemon_cutter_abandon(struct daemon_cutter *cutter, struct daemon_cut *cut)
 
 bool daemon_cutter_wait(struct daemon_cutter *cutter, int timeout_ms)
 {
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    int64_t nanoseconds = deadline.tv_nsec + (int64_t)timeout_ms * 1000000;
-    deadline.tv_sec += (time_t)(nanoseconds / 1000000000);
-    deadline.tv_nsec = (long)(nanoseconds % 1000000000);
+    struct timespec deadline = base_wait_deadline(timeout_ms);
     pthread_mutex_lock(&cutter->lock);
-    while (cutter->cut && timeout_ms > 0 &&
-           pthread_cond_timedwait(&cutter->changed, &cutter->lock, &deadline) != ETIMEDOUT) {
+    while (cutter->cut && timeout_ms > 0 && base_wait_until(&cutter->changed, &cutter->lock, &deadline)) {
     }
     bool none = !cutter->cut;
     pthread_mutex_unlock(&cutter->lock);

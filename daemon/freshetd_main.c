@@ -129,10 +129,10 @@ static void log_source(struct freshetd *freshetd, const struct daemon_pipeline_s
 static void log_progress(struct freshetd *freshetd, const struct daemon_pipeline_state *state)
 {
     base_log_write(freshetd->log, BASE_LOG_INFO, "progress",
-                   BASE_LOG_FIELDS(base_log_uint("events", state->ingest.events),
+                   BASE_LOG_FIELDS(base_log_uint("events", state->ingest.counts.events),
                                    base_log_uint("samples", state->learner.samples),
                                    base_log_uint("lag", state->ingest.lag),
-                                   base_log_uint("dead_letters", state->ingest.dead),
+                                   base_log_uint("dead_letters", state->ingest.counts.dead),
                                    base_log_uint("publications", state->outbox.publications)));
 }
 

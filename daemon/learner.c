@@ -180,7 +180,7 @@ static void learner_fingerprint(struct daemon_learner *learner, const struct bas
             int64_t tick, due_time;
             uint64_t sequence;
             uint32_t lane;
-            uint8_t kind, mask, label[BASE_TASKS_MAX], zero[6];
+            uint8_t kind, mask, label[BASE_TASKS_MAX], zero[10];
         } identity = {
             .tick = minibatch->tick,
             .due_time = sample->due_time,
@@ -189,7 +189,8 @@ static void learner_fingerprint(struct daemon_learner *learner, const struct bas
             .kind = sample->kind,
             .mask = sample->mask,
         };
-        static_assert(sizeof identity == 48, "no padding in what is hashed");
+        static_assert(sizeof identity == 3 * 8 + 4 + 2 + sizeof identity.label + sizeof identity.zero,
+                      "no padding in what is hashed");
         memcpy(identity.label, sample->label, sizeof identity.label);
         uint64_t id = base_hash_bytes(sample->impression_id, 0);
         learner->fingerprint += base_hash_bytes(base_span_make(&identity, sizeof identity), id);

@@ -2,12 +2,11 @@
 // and what others ask of it (does it want a base?) is copied out under the mutex. See outbox.h.
 #include "daemon/outbox.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/bytes.h"
+#include "base/wait.h"
 
 enum {
     OUTBOX_PAUSE_FIRST_MS = 100, // before a failed step is tried again; doubles
@@ -31,26 +30,16 @@ struct daemon_outbox {
     struct daemon_outbox_state state;
 };
 
-static struct timespec outbox_deadline(int timeout_ms)
-{
-    struct timespec deadline;
-    clock_gettime(CLOCK_MONOTONIC, &deadline);
-    int64_t nanoseconds = deadline.tv_nsec + (int64_t)timeout_ms * 1000000;
-    deadline.tv_sec += (time_t)(nanoseconds / 1000000000);
-    deadline.tv_nsec = (long)(nanoseconds % 1000000000);
-    return deadline;
-}
-
 // Waits under the lock until something changed; false after the time-out.
 static bool outbox_wait(struct daemon_outbox *outbox, const struct timespec *deadline)
 {
-    return pthread_cond_timedwait(&outbox->changed, &outbox->lock, deadline) != ETIMEDOUT;
+    return base_wait_until(&outbox->changed, &outbox->lock, deadline);
 }
 
 // Pauses after a failure, cut short by a stop. Returns the next pause.
 static int outbox_pause(struct daemon_outbox *outbox, int pause_ms)
 {
-    struct timespec deadline = outbox_deadline(pause_ms);
+    struct timespec deadline = base_wait_deadline(pause_ms);
     while (!outbox->stopping && outbox_wait(outbox, &deadline)) {
     }
     return pause_ms * 2 < OUTBOX_PAUSE_MAX_MS ? pause_ms * 2 : OUTBOX_PAUSE_MAX_MS;
@@ -180,11 +169,7 @@ struct daemon_outbox *daemon_outbox_new(const struct publisher_config *config, u
     outbox->state.head_tick = INT64_MIN;
     outbox->wants_full = true;
     pthread_mutex_init(&outbox->lock, NULL);
-    pthread_condattr_t monotonic;
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&outbox->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    base_wait_init(&outbox->changed);
 
     outbox->publisher = publisher_new(config, error);
     if (!outbox->publisher) {
@@ -260,7 +245,7 @@ bool daemon_outbox_offer(struct daemon_outbox *outbox, struct trainer_snapshot *
 
 struct trainer_snapshot *daemon_outbox_collect(struct daemon_outbox *outbox, int timeout_ms, bool *published)
 {
-    struct timespec deadline = outbox_deadline(timeout_ms);
+    struct timespec deadline = base_wait_deadline(timeout_ms);
     pthread_mutex_lock(&outbox->lock);
     while (!outbox->back && outbox_busy(outbox) && timeout_ms > 0 && outbox_wait(outbox, &deadline)) {
     }

@@ -193,8 +193,8 @@ char *daemon_status_text(const struct daemon_config *config, const struct daemon
     double seconds = (double)(now_times.monotonic_ns - before_times.monotonic_ns) / 1e9;
     json_t *object = json_object();
     json_object_set_new(object, "time_ms", json_integer(now_times.wall_ms));
-    json_object_set_new(object, "events", json_integer((json_int_t)now->ingest.events));
-    json_object_set_new(object, "dead_letters", json_integer((json_int_t)now->ingest.dead));
+    json_object_set_new(object, "events", json_integer((json_int_t)now->ingest.counts.events));
+    json_object_set_new(object, "dead_letters", json_integer((json_int_t)now->ingest.counts.dead));
     json_object_set_new(object, "blocked", json_integer((json_int_t)now->ingest.blocked));
     json_object_set_new(object, "blocked_error",
                         now->ingest.blocked_error.code == BASE_OK
@@ -209,8 +209,9 @@ char *daemon_status_text(const struct daemon_config *config, const struct daemon
                         status_clipped(config->model.clip.dense, update->clipped_dense, update->steps));
     json_object_set_new(object, "clipped_sparse",
                         status_clipped(config->model.clip.sparse, update->clipped_sparse, update->steps));
-    json_object_set_new(object, "events_per_s",
-                        status_real(status_rate(before->ingest.events, now->ingest.events, seconds)));
+    json_object_set_new(
+        object, "events_per_s",
+        status_real(status_rate(before->ingest.counts.events, now->ingest.counts.events, seconds)));
     json_object_set_new(object, "samples_per_s",
                         status_real(status_rate(before->learner.samples, now->learner.samples, seconds)));
     json_object_set_new(object, "lag", json_integer((json_int_t)now->ingest.lag));

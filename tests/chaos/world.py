@@ -22,7 +22,7 @@ class Failure(Exception):
     """What was to hold does not."""
 
 
-def await_true(what, test, seconds=20.0):
+def await_true(what, test, seconds=90.0):
     """Waits until test() is true."""
     end = time.monotonic() + seconds
     while not test():
@@ -43,7 +43,7 @@ def is_stopped(process):
     return False
 
 
-def end(process, seconds=10.0):
+def end(process, seconds=60.0):
     """SIGKILL, if it still runs."""
     if process is not None and process.poll() is None:
         process.kill()

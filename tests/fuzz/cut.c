@@ -84,10 +84,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     base_section_end(&framed, mark);
     read_record(base_buffer_span(&framed));
     char end[32];
-    int length = snprintf(end, sizeof end, "end %016llx\n",
-                          (unsigned long long)base_hash_bytes(base_span_make(data, size), 0));
+    static const char version[] = "freshet cut 1\n";
     base_buffer_clear(&framed);
+    base_buffer_append(&framed, version, sizeof version - 1);
     base_buffer_append(&framed, data, size);
+    int length = snprintf(end, sizeof end, "end %016llx\n",
+                          (unsigned long long)base_hash_bytes(base_buffer_span(&framed), 0));
     base_buffer_append(&framed, end, (size_t)length);
     read_manifest(base_buffer_span(&framed));
     base_buffer_free(&framed);

@@ -196,13 +196,13 @@ static struct outcome run(struct consumer_source *source, const char *directory,
         int status = consumer_ingest_step(ingest, 50, &sink, &error);
         CHECK(status == 0 || error.retriable, error.text);
         consumer_ingest_state(ingest, &state);
-        if (crash && state.read > IMPRESSIONS * 2 / 3) {
+        if (crash && state.counts.read > IMPRESSIONS * 2 / 3) {
             CHECK(system(crash) == 0, crash);
             crash = NULL;
         }
     }
     CHECK(!crash, "the crash took place");
-    CHECK(state.dead == 0, "nothing is undecodable");
+    CHECK(state.counts.dead == 0, "nothing is undecodable");
     *hash = base_hasher_digest(outcome.hasher);
     base_hasher_free(outcome.hasher);
     consumer_ingest_free(ingest);

@@ -13,7 +13,6 @@
 // and at the end, the same weights. A seed that fails is printed, and fails again alone.
 #include <assert.h>
 #include <dirent.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -26,6 +25,7 @@
 #include "publisher/reader.h"
 #include "simulation/sim_disk.h"
 #include "simulation/sim_log.h"
+#include "simulation/sim_options.h"
 #include "simulation/sim_publication.h"
 
 enum {
@@ -366,7 +366,7 @@ static void life_count(struct story *story, const struct daemon_pipeline_state *
     story->cuts += state->cutter.cuts;
     story->publications += state->outbox.publications;
     story->samples += state->learner.samples;
-    story->learned += state->ingest.ticks;
+    story->learned += state->ingest.counts.ticks;
 }
 
 // One life. True: all was read, and it was stopped in order.
@@ -503,38 +503,14 @@ static void story_run(struct story *story)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'}, {"from", required_argument, NULL, 'f'},
-        {"ticks", required_argument, NULL, 't'}, {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},        {0},
-    };
-    uint64_t seeds = 20, from = 1, ticks = 100;
-    bool verbose = false;
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
-        switch (option) {
-        case 's':
-            seeds = strtoull(optarg, NULL, 10);
-            break;
-        case 'f':
-            from = strtoull(optarg, NULL, 10);
-            break;
-        case 't':
-            ticks = strtoull(optarg, NULL, 10);
-            break;
-        case 'v':
-            verbose = true;
-            break;
-        default:
-            puts("simulate [--seeds N] [--from S] [--ticks N] [--verbose]");
-            return option == 'h' ? 0 : 2;
-        }
-    }
+    struct sim_options options = {.seeds = 20, .from = 1, .ticks = 100};
+    sim_options_read(&options, "simulate", argc, argv);
     static struct story story, sum;
     int64_t begin_ns = base_clock_monotonic_ns(&base_clock_system);
-    for (uint64_t seed = from; seed < from + seeds; seed++) {
-        story_begin(&story, seed, ticks);
+    for (uint64_t seed = options.from; seed < options.from + options.seeds; seed++) {
+        story_begin(&story, seed, options.ticks);
         story_run(&story);
-        if (verbose) {
+        if (options.verbose) {
             printf("seed %" PRIu64 ": %" PRIu64 " ticks, %" PRIu64 " lives, %" PRIu64 " cuts, %" PRIu64
                    " publications, %" PRIu64 " switches\n",
                    seed, story.learned, story.lives, story.cuts, story.publications, story.switches);
@@ -555,7 +531,7 @@ int main(int argc, char **argv)
     printf("%" PRIu64 " seeds: %" PRIu64 " ticks (%.0f a second), %" PRIu64 " samples learned; %" PRIu64
            " lives, %" PRIu64 " from a cut; %" PRIu64 " kills, %" PRIu64 " power cuts; %" PRIu64
            " cuts; %" PRIu64 " publications, %" PRIu64 " switches of a reader; 0 differences\n",
-           seeds, sum.learned, (double)sum.learned / seconds, sum.samples, sum.lives, sum.restores, sum.kills,
-           sum.power_cuts, sum.cuts, sum.publications, sum.switches);
+           options.seeds, sum.learned, (double)sum.learned / seconds, sum.samples, sum.lives, sum.restores,
+           sum.kills, sum.power_cuts, sum.cuts, sum.publications, sum.switches);
     return 0;
 }

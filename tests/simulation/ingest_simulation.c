@@ -13,7 +13,6 @@
 // life; the last life ends with everything read; a replay of the whole log from nothing, which obeys the
 // journal, hands over the same ticks. A seed that fails is printed, and fails again alone.
 #include <assert.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -24,6 +23,7 @@
 #include "consumer/journal.h"
 #include "simulation/sim_disk.h"
 #include "simulation/sim_log.h"
+#include "simulation/sim_options.h"
 
 enum { RANKS = SIM_LOG_RANKS, PATH_BYTES = 256, STEPS_MAX = 200000, LIVES_MAX = 40 };
 
@@ -450,39 +450,15 @@ static void story_run(struct story *story)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"seeds", required_argument, NULL, 's'}, {"from", required_argument, NULL, 'f'},
-        {"ticks", required_argument, NULL, 't'}, {"verbose", no_argument, NULL, 'v'},
-        {"help", no_argument, NULL, 'h'},        {0},
-    };
-    uint64_t seeds = 100, from = 1, ticks = 300;
-    bool verbose = false;
-    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) >= 0;) {
-        switch (option) {
-        case 's':
-            seeds = strtoull(optarg, NULL, 10);
-            break;
-        case 'f':
-            from = strtoull(optarg, NULL, 10);
-            break;
-        case 't':
-            ticks = strtoull(optarg, NULL, 10);
-            break;
-        case 'v':
-            verbose = true;
-            break;
-        default:
-            puts("simulate_ingest [--seeds N] [--from S] [--ticks N] [--verbose]");
-            return option == 'h' ? 0 : 2;
-        }
-    }
+    struct sim_options options = {.seeds = 100, .from = 1, .ticks = 300};
+    sim_options_read(&options, "simulate_ingest", argc, argv);
     struct story sum = {0};
     uint64_t handed = 0;
-    for (uint64_t seed = from; seed < from + seeds; seed++) {
+    for (uint64_t seed = options.from; seed < options.from + options.seeds; seed++) {
         static struct story story;
-        story_begin(&story, seed, ticks);
+        story_begin(&story, seed, options.ticks);
         story_run(&story);
-        if (verbose) {
+        if (options.verbose) {
             printf("seed %" PRIu64 ": %zu ticks, %" PRIu64 " samples, %" PRIu64 " lives, %" PRIu64 " cuts\n",
                    seed, story.handed_count, story.samples, story.lives, story.cuts);
             sim_faults_print(&story.faults, stdout);
@@ -501,7 +477,7 @@ int main(int argc, char **argv)
     printf("%" PRIu64 " seeds: %" PRIu64 " ticks handed over, %" PRIu64 " again, %" PRIu64
            " samples; %" PRIu64 " lives, %" PRIu64 " from a cut; %" PRIu64 " kills, %" PRIu64
            " power cuts, %" PRIu64 " of them in an operation of the disk; %" PRIu64 " cuts; 0 differences\n",
-           seeds, handed, sum.again, sum.samples, sum.lives, sum.restores, sum.kills, sum.power_cuts,
+           options.seeds, handed, sum.again, sum.samples, sum.lives, sum.restores, sum.kills, sum.power_cuts,
            sum.deaths, sum.cuts);
     return 0;
 }

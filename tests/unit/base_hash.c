@@ -11,6 +11,29 @@ Test(hash, known_values)
     cr_assert_eq(base_hash_bytes(base_span_string("abc"), 0), 0x78af5f94892f3950u);
 }
 
+// XXH3 has a branch for each of these ranges. The values are those of Python's xxhash.
+Test(hash, known_values_of_every_range_of_lengths)
+{
+    static const struct {
+        size_t size;
+        uint64_t plain, seeded; // 42
+    } known[] = {
+        {3, 0x15f7093b173d005c, 0x0322c472f9dd3c8a},    {8, 0xdec6a9a43575982e, 0xb18293e9a9982b58},
+        {16, 0x7e484c18d74895d0, 0x0126fe5707ca8f2b},   {100, 0x8c97158042fbf926, 0x4ca5c3a331119e67},
+        {240, 0xccc7375172c41f03, 0x4b05be6354f2e1c7},  {241, 0x0b3b630948ce4a00, 0x015f3bb61c188b1a},
+        {1024, 0x23bc880ebf0d29c6, 0x7123704382c38bc0}, {2000, 0x19eb4cda7a0f1a0d, 0x384fe6154d85eec9},
+    };
+    uint8_t bytes[2000];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)(i * 31 + 7);
+    }
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        struct base_span span = base_span_make(bytes, known[i].size);
+        cr_assert_eq(base_hash_bytes(span, 0), known[i].plain, "of %zu bytes", known[i].size);
+        cr_assert_eq(base_hash_bytes(span, 42), known[i].seeded, "of %zu bytes, seeded", known[i].size);
+    }
+}
+
 Test(hash, slot_keys_are_salted_bytes)
 {
     uint64_t salt = base_hash_slot_salt("brand");

@@ -24,9 +24,9 @@ static char *trace_of(int fetch, uint64_t lazy, int64_t read_ahead_ms, uint64_t 
     struct consumer_ingest_state state = world_state(&world);
     cr_assert_eq(state.frontier, CONSUMER_TIME_MAX);
     cr_assert_eq(state.lag, 0);
-    cr_assert_eq(state.raises, 0);
-    cr_assert_eq(state.read, state.events);
-    cr_assert_eq(state.samples, world.samples);
+    cr_assert_eq(state.counts.raises, 0);
+    cr_assert_eq(state.counts.read, state.counts.events);
+    cr_assert_eq(state.counts.samples, world.samples);
     cr_assert(state.counters.late[0] > 0 && state.counters.late[1] > 0, "some records are late");
     *samples = world.samples;
     char *trace = strdup(world_trace(&world));
@@ -116,7 +116,7 @@ Test(consumer_ingest, many_ticks_take_several_steps)
     }
     world_open(&world);
     cr_assert_eq(world_step(&world, 0), 0);
-    cr_assert_eq(world_state(&world).ticks, CONSUMER_INGEST_TICKS);
+    cr_assert_eq(world_state(&world).counts.ticks, CONSUMER_INGEST_TICKS);
     cr_assert_not(consumer_ingest_done(world.ingest));
     world_run(&world);
     cr_assert_eq(world.samples, 200);
@@ -147,7 +147,7 @@ Test(consumer_ingest, nothing_at_all_is_done_at_once)
     world_open(&world);
     world_run(&world);
     cr_assert_eq(world.samples, 0);
-    cr_assert_eq(world_state(&world).ticks, 0);
+    cr_assert_eq(world_state(&world).counts.ticks, 0);
     world_end(&world);
 }
 
@@ -253,11 +253,11 @@ Test(consumer_ingest, if_all_are_idle_time_goes_on)
     cr_assert_eq(world.samples, 2, "b fell due");
     int64_t later = world_state(&world).watermark;
     cr_assert(later >= begin && later - begin <= 1030, "%lld", (long long)(later - begin));
-    uint64_t raises = world_state(&world).raises;
+    uint64_t raises = world_state(&world).counts.raises;
     steps_for(&world, 20 * CONSUMER_INGEST_RAISE_MS);
     int64_t still = begin + 1000 + 20 * CONSUMER_INGEST_RAISE_MS - world_state(&world).watermark;
     cr_assert(still >= 0 && still <= CONSUMER_INGEST_RAISE_MS + 40, "%lld", (long long)still);
-    raises = world_state(&world).raises - raises;
+    raises = world_state(&world).counts.raises - raises;
     cr_assert(raises >= 3 * 19 && raises <= 3 * 21, "few decisions while nothing is due: %llu",
               (unsigned long long)raises);
     world_end(&world);
@@ -396,8 +396,8 @@ Test(consumer_ingest, undecodable_records_are_set_aside)
     world_open(&world);
     world_run(&world);
     cr_assert_eq(world.samples, 2);
-    cr_assert_eq(world_state(&world).dead, 1);
-    cr_assert_eq(world_state(&world).future, 0);
+    cr_assert_eq(world_state(&world).counts.dead, 1);
+    cr_assert_eq(world_state(&world).counts.future, 0);
     cr_assert_eq(consumer_deadletter_count(world.config.deadletter), 1);
     cr_assert_eq(world.decisions, 1);
     cr_assert_eq(world.decision.what, CONSUMER_INGEST_UNDECODABLE);
@@ -430,9 +430,9 @@ Test(consumer_ingest, records_from_the_future_do_not_move_the_watermark)
     }
     world_open(&world);
     world_run(&world);
-    cr_assert_eq(world_state(&world).events, taken);
-    cr_assert_eq(world_state(&world).future, 1);
-    cr_assert_eq(world_state(&world).dead, 1);
+    cr_assert_eq(world_state(&world).counts.events, taken);
+    cr_assert_eq(world_state(&world).counts.future, 1);
+    cr_assert_eq(world_state(&world).counts.dead, 1);
     cr_assert_eq(world.decision.what, CONSUMER_INGEST_FUTURE);
     base_buffer_free(&buffer);
     world_end(&world);
@@ -470,14 +470,14 @@ Test(consumer_ingest, a_missing_schema_blocks_its_partition_only)
     cr_assert_eq(world_step(&world, 10), 0, "%s", world.error.text);
     struct consumer_ingest_state state = world_state(&world);
     cr_assert_eq(state.blocked, 1);
-    cr_assert_eq(state.events, 1, "the impression");
+    cr_assert_eq(state.counts.events, 1, "the impression");
     cr_assert_eq(state.lag, 2);
     uint64_t polls = world.partitions[1][0].polls;
     for (int i = 0; i < 20; i++) {
         cr_assert_eq(world_step(&world, 100), 0);
     }
     cr_assert_eq(world.partitions[1][0].polls, polls, "its batch is kept");
-    cr_assert_eq(world_state(&world).dead, 0);
+    cr_assert_eq(world_state(&world).counts.dead, 0);
     world_end(&world);
     consumer_decoder_free(decoder);
     consumer_registry_free(registry);

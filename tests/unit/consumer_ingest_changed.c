@@ -22,9 +22,9 @@ Test(consumer_ingest_changed, the_last_record_is_another_one)
     life_two(&life);
     life_open(&life);
     cr_assert_eq(life.world.partitions[0][0].delivered, 0, "opened at the record before");
-    uint64_t read = world_state(&life.world).read;
+    uint64_t read = world_state(&life.world).counts.read;
     life_steps(&life, 2);
-    cr_assert_eq(world_state(&life.world).read, read + 3, "it is looked at, not read");
+    cr_assert_eq(world_state(&life.world).counts.read, read + 3, "it is looked at, not read");
     life_close(&life);
     life_change_record(&life, 1, 0);
     life_open(&life);
@@ -113,7 +113,7 @@ Test(consumer_ingest_changed, skipped_offsets_are_not_read)
     cr_assert_eq(life.world.partitions[1][0].delivered, 1, "the last record is not looked at");
     cr_assert_eq(life.world.partitions[2][0].delivered, 0);
     life_steps(&life, 2);
-    cr_assert_eq(world_state(&life.world).dead, 0);
+    cr_assert_eq(world_state(&life.world).counts.dead, 0);
     cr_assert(strstr(world_trace(&life.world), " c\n"));
     cr_assert_null(strstr(world_trace(&life.world), " b\n"));
     life_save(&life);
@@ -123,7 +123,7 @@ Test(consumer_ingest_changed, skipped_offsets_are_not_read)
     base_buffer_clear(&life.world.trace);
     life_open(&life);
     life_steps(&life, 3);
-    cr_assert_eq(world_state(&life.world).dead, 0);
+    cr_assert_eq(world_state(&life.world).counts.dead, 0);
     cr_assert(strstr(world_trace(&life.world), " c\n"));
     cr_assert_null(strstr(world_trace(&life.world), " b\n"));
     life_end(&life);

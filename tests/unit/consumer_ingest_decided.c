@@ -249,7 +249,7 @@ static char *trace_under(int64_t (*wall)(void *context), uint64_t *decisions)
     life_close(&life);
     life_open(&life);
     life_steps(&life, 40);
-    cr_assert_eq(world_state(&life.world).dead, 2);
+    cr_assert_eq(world_state(&life.world).counts.dead, 2);
     char *trace = strdup(world_trace(&life.world));
     *decisions = life.world.decisions;
     life_end(&life);

@@ -36,23 +36,23 @@ Test(consumer_ingest_restart, a_record_is_set_aside_once)
     life_add_all(&life, "b", 30);
     life_steps(&life, 2);
     cr_assert_eq(life.world.decisions, 2);
-    cr_assert_eq(world_state(&life.world).dead, 2);
+    cr_assert_eq(world_state(&life.world).counts.dead, 2);
     life_save(&life); // "b" is not handled; what was set aside lies before it
     world_add_bytes(&life.world, 0, 0, -1, base_span_string("\x05"));
     life_add_all(&life, "c", 60);
     life_steps(&life, 2);
     struct consumer_ingest_state before = world_state(&life.world);
-    cr_assert_eq(before.dead, 3);
+    cr_assert_eq(before.counts.dead, 3);
     life_close(&life);
     cr_assert_eq(count_letters(&life), 1);
 
     life_open(&life);
-    cr_assert_eq(world_state(&life.world).dead, 2, "as it was saved");
+    cr_assert_eq(world_state(&life.world).counts.dead, 2, "as it was saved");
     life_steps(&life, 3);
     struct consumer_ingest_state after = world_state(&life.world);
-    cr_assert_eq(after.dead, 3);
-    cr_assert_eq(after.future, 1);
-    cr_assert_eq(after.events, before.events);
+    cr_assert_eq(after.counts.dead, 3);
+    cr_assert_eq(after.counts.future, 1);
+    cr_assert_eq(after.counts.events, before.counts.events);
     cr_assert_eq(after.frontier, before.frontier);
     cr_assert_eq(life.world.decisions, 3, "none anew");
     cr_assert_eq(consumer_deadletter_count(life.world.config.deadletter), 0, "no second letter");
@@ -77,8 +77,8 @@ Test(consumer_ingest_restart, what_was_set_aside_is_not_decoded_again)
     record->value = base_buffer_span(&buffer);
     life_open(&life);
     life_steps(&life, 2);
-    cr_assert_eq(world_state(&life.world).dead, 1);
-    cr_assert_eq(world_state(&life.world).events, 3);
+    cr_assert_eq(world_state(&life.world).counts.dead, 1);
+    cr_assert_eq(world_state(&life.world).counts.events, 3);
     cr_assert_eq(consumer_ingest_watermark(life.world.ingest, 0, 0), 0);
     life_end(&life);
 }
@@ -99,7 +99,7 @@ Test(consumer_ingest_restart, without_a_journal_nothing_is_told_twice_either)
     world_add_bytes(&life.world, 0, 0, -1, base_span_string("\x05"));
     life_steps(&life, 2);
     life_save(&life);
-    cr_assert_eq(world_state(&life.world).dead, 1);
+    cr_assert_eq(world_state(&life.world).counts.dead, 1);
     consumer_ingest_free(life.world.ingest);
     consumer_deadletter_free(life.world.config.deadletter);
     life.world.config.deadletter = consumer_deadletter_new(life.letters, 1 << 20, &life.world.error);
@@ -108,8 +108,8 @@ Test(consumer_ingest_restart, without_a_journal_nothing_is_told_twice_either)
     life.world.ingest = consumer_ingest_new(&life.world.config, &life.world.error);
     cr_assert(life.world.ingest, "%s", life.world.error.text);
     life_steps(&life, 2);
-    cr_assert_eq(world_state(&life.world).dead, 1);
-    cr_assert_eq(world_state(&life.world).events, 6);
+    cr_assert_eq(world_state(&life.world).counts.dead, 1);
+    cr_assert_eq(world_state(&life.world).counts.events, 6);
     cr_assert_eq(consumer_deadletter_count(life.world.config.deadletter), 0);
     life_end(&life);
 }
@@ -134,7 +134,7 @@ Test(consumer_ingest_restart, raises_come_again_in_their_place)
     cr_assert_eq(consumer_ingest_watermark(life.world.ingest, 1, 0), raised, "before its first record");
     life_steps(&life, 3);
     cr_assert_eq(world_state(&life.world).counters.late[1], 1);
-    cr_assert_eq(world_state(&life.world).raises, 0);
+    cr_assert_eq(world_state(&life.world).counts.raises, 0);
     life_end(&life);
 }
 
@@ -378,7 +378,7 @@ Test(consumer_ingest_restart, files)
     cr_assert(life.world.ingest, "%s", life.world.error.text);
     world_run(&life.world);
     cr_assert_eq(life.world.samples, 40);
-    cr_assert_eq(world_state(&life.world).events, 40);
+    cr_assert_eq(world_state(&life.world).counts.events, 40);
     cr_assert_eq(world_state(&life.world).counters.events[0], 40);
     struct consumer_source *source = life.world.config.source;
     life_end(&life);

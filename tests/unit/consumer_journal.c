@@ -1,6 +1,7 @@
 // The decision journal: what is added comes back in order, torn tails are cut off, other damage is told.
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 #include "consumer/journal.h"
 #include "consumer_ingest_world.h"
 #include "support_directory.h"
+#include "support_disk.h"
 
 enum { PATH_MAX_HERE = SUPPORT_DIRECTORY_MAX + 64 };
 
@@ -295,6 +297,24 @@ Test(consumer_journal, files_rotate_and_are_forgotten)
     consumer_journal_free(journal);
     cr_assert_null(consumer_journal_open(&place.config, 0, false, &error));
     cr_assert_eq(error.code, BASE_ENOTFOUND);
+    place_end(&place);
+}
+
+// The process before may have died between naming the last file and syncing the directory: with the power then
+// the file would go, and with it what was decided since.
+Test(consumer_journal, the_last_files_name_is_made_durable_at_a_start)
+{
+    struct place place;
+    struct support_disk disk;
+    place_begin(&place);
+    consumer_journal_free(place_open(&place, 0));
+    support_disk_begin(&disk);
+    place.config.disk = &disk.disk;
+    consumer_journal_free(place_open(&place, 0));
+    cr_assert_eq(disk.calls[SUPPORT_DISK_SYNC_DIRECTORY], 1);
+    support_disk_fail(&disk, SUPPORT_DISK_SYNC_DIRECTORY, 1, EIO);
+    cr_assert_null(consumer_journal_open(&place.config, 0, false, &error));
+    cr_assert_eq(error.code, BASE_EIO);
     place_end(&place);
 }
 

@@ -80,12 +80,12 @@ Test(daemon_pipeline, the_same_weights_however_it_is_read_and_trained)
         uint64_t hash = pipeline_run(&world, &options, &state);
         first = i == 0 ? hash : first;
         cr_assert_eq(hash, first, "row %zu", i);
-        cr_assert_eq(state.ingest.events, world.records);
+        cr_assert_eq(state.ingest.counts.events, world.records);
         cr_assert_eq(state.ingest.lag, 0);
         cr_assert_gt(state.learner.samples, 3000);
         cr_assert_eq(state.outbox.publications, 0);
         if (i == 0) {
-            expect_records(samples, state.ingest.samples);
+            expect_records(samples, state.ingest.counts.samples);
         }
     }
     world_close(&world);
@@ -160,7 +160,7 @@ Test(daemon_pipeline, stops_in_the_middle)
     cr_assert_eq(daemon_pipeline_join(pipeline, &error), 0, "%s", error.text);
     daemon_pipeline_state(pipeline, &state);
     cr_assert(state.ended && state.learner.ended);
-    cr_assert(state.ingest.events > 0 && state.ingest.events < world.records);
+    cr_assert(state.ingest.counts.events > 0 && state.ingest.counts.events < world.records);
     cr_assert_gt(state.learner.samples, 0);
     daemon_pipeline_free(pipeline);
 
@@ -190,7 +190,7 @@ Test(daemon_pipeline, a_corrupt_file_ends_it_and_is_named)
     struct daemon_pipeline_state state;
     daemon_pipeline_state(pipeline, &state);
     cr_assert(state.ended && state.learner.ended);
-    cr_assert(state.ingest.events < world.records);
+    cr_assert(state.ingest.counts.events < world.records);
     daemon_pipeline_free(pipeline);
     world_close(&world);
 }
@@ -209,7 +209,7 @@ Test(daemon_pipeline, an_error_of_the_learner_ends_it_all)
     cr_assert(strstr(error.text, "/dev/full"), "the learner's error, not the closed feed: %s", error.text);
     struct daemon_pipeline_state state;
     daemon_pipeline_state(pipeline, &state);
-    cr_assert(state.ingest.events < world.records);
+    cr_assert(state.ingest.counts.events < world.records);
     daemon_pipeline_free(pipeline);
     world_close(&world);
 }
@@ -242,8 +242,8 @@ Test(daemon_pipeline, what_cannot_be_used_is_counted_and_kept)
     const struct daemon_pipeline_options options = {.bounded = true, .finish = true};
     struct daemon_pipeline_state state;
     pipeline_run(&world, &options, &state);
-    cr_assert_eq(state.ingest.dead, world.dead);
-    cr_assert_eq(state.ingest.events, world.records);
+    cr_assert_eq(state.ingest.counts.dead, world.dead);
+    cr_assert_eq(state.ingest.counts.events, world.records);
     char pattern[WORLD_PATH];
     snprintf(pattern, sizeof pattern, "%s/state/dead-letters/*.avro", world.directory);
     glob_t files;

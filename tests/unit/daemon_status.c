@@ -69,9 +69,10 @@ static double number(const json_t *object, const char *key)
 Test(daemon_status, numbers_and_rates)
 {
     struct daemon_pipeline_state before = state_make(), now = state_make();
-    before.ingest.events = 100;
+    before.ingest.counts.events = 100;
     before.learner.samples = 50;
-    now.ingest = (struct consumer_ingest_state){.events = 300, .dead = 3, .lag = 7, .watermark = 900};
+    now.ingest =
+        (struct consumer_ingest_state){.counts.events = 300, .counts.dead = 3, .lag = 7, .watermark = 900};
     now.ingest.counters.late[0] = 4;
     now.ingest.counters.joined[1] = 5;
     now.ingest.counters.not_kept = 6;
