@@ -33,6 +33,7 @@ enum {
     GEMM_VECTOR = 16,
     GEMM_COLUMNS = 2 * GEMM_VECTOR,
     GEMM_WIDE = 64, // columns of B that are packed at a time
+    GEMM_AHEAD = 8, // rows of B that are prefetched ahead of their packing
 };
 
 // A piece's product: C = [C +] alpha A B, then bias and ReLU.
@@ -70,6 +71,8 @@ GEMM_INLINE void gemm_block(const struct gemm_piece *piece, uint32_t rows, uint3
     __m512 low[GEMM_ROWS], high[GEMM_ROWS];
     for (uint32_t r = 0; r < rows; r++) {
         low[r] = high[r] = _mm512_setzero_ps();
+        __builtin_prefetch(c + r * ldc, 1); // it takes the piece's time to come
+        __builtin_prefetch(c + r * ldc + GEMM_VECTOR, 1);
     }
     const float *a = piece->a + i * piece->row;
     size_t row = piece->row, inner = piece->inner;
@@ -140,6 +143,8 @@ static void gemm_pack(uint32_t k, uint32_t n, const float *b, size_t ldb, float 
         bool two = n - j >= GEMM_COLUMNS;
         for (uint32_t p = 0; p < k; p++, panel += GEMM_COLUMNS) {
             const float *row = b + p * ldb + j;
+            __builtin_prefetch(row + GEMM_AHEAD * ldb);
+            __builtin_prefetch(row + GEMM_AHEAD * ldb + GEMM_VECTOR);
             _mm512_store_ps(panel, _mm512_loadu_ps(row));
             _mm512_store_ps(panel + GEMM_VECTOR,
                             two ? _mm512_loadu_ps(row + GEMM_VECTOR) : _mm512_setzero_ps());

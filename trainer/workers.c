@@ -4,8 +4,12 @@
 // thread claims a tile by compare-and-swap of the word. A claim that succeeds is a claim in the round that is
 // running, whatever the thread saw before: the round cannot end, nor function and context change, until that
 // tile is done. So run() need not wait for threads that are asleep, and a team larger than the machine only
-// wastes its threads. Waiting is a short spin, then a condition variable; with fewer processors than threads
-// there is no spin.
+// wastes its threads.
+//
+// Who waits spins for some 50 microseconds; then it offers its processor to others again and again, for about
+// half a millisecond; then it sleeps on a condition variable. A step's serial parts are shorter than that, so
+// that within a step nobody sleeps: a thread that is woken may be put on the processor of the one that woke
+// it, and stay there for the rest of the step. With fewer processors than threads there is no spin.
 #include "trainer/workers.h"
 
 #include <assert.h>
@@ -17,7 +21,10 @@
 
 #include "base/bytes.h"
 
-enum { WORKERS_SPINS = 4096 }; // some 50 microseconds: longer than the serial code between two rounds
+enum {
+    WORKERS_SPINS = 4096,  // pauses
+    WORKERS_YIELDS = 1024, // after them
+};
 
 struct trainer_workers {
     // Written by every thread: on a cache line of its own.
@@ -29,7 +36,7 @@ struct trainer_workers {
 
     uint32_t count;
     uint32_t started; // threads to be joined
-    uint32_t spins;
+    uint32_t spins;   // yields included
 
     // Threads with nothing to do sleep on `work`, the caller on `finished`. The counters are read without the
     // lock: both sides first write (round or done; sleepers or waiting), then read what the other writes.
@@ -41,8 +48,13 @@ struct trainer_workers {
     pthread_t threads[TRAINER_WORKERS_MAX];
 };
 
-static void workers_pause(void)
+// The wait between two looks, the i-th.
+static void workers_pause(uint32_t i)
 {
+    if (i >= WORKERS_SPINS) {
+        sched_yield();
+        return;
+    }
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
@@ -81,7 +93,7 @@ static void workers_await(struct trainer_workers *workers)
         if (workers_has_work(atomic_load_explicit(&workers->round, memory_order_relaxed))) {
             return;
         }
-        workers_pause();
+        workers_pause(i);
     }
     pthread_mutex_lock(&workers->lock);
     atomic_fetch_add(&workers->sleepers, 1);
@@ -119,7 +131,7 @@ struct trainer_workers *trainer_workers_new(uint32_t count, struct base_error *e
     }
     struct trainer_workers *workers = base_alloc_aligned(sizeof *workers);
     workers->count = count;
-    workers->spins = workers_processors() >= count ? WORKERS_SPINS : 0;
+    workers->spins = workers_processors() >= count ? WORKERS_SPINS + WORKERS_YIELDS : 0;
     pthread_mutex_init(&workers->lock, NULL);
     pthread_cond_init(&workers->work, NULL);
     pthread_cond_init(&workers->finished, NULL);
@@ -165,7 +177,7 @@ static void workers_finish(struct trainer_workers *workers, uint32_t tiles)
         if (atomic_load(&workers->done) == tiles) {
             return;
         }
-        workers_pause();
+        workers_pause(i);
     }
     pthread_mutex_lock(&workers->lock);
     atomic_store(&workers->waiting, true);
