@@ -247,16 +247,15 @@ Test(joiner_property, every_permutation_of_two_journeys_agrees, .timeout = 600)
     memset(world->bytes, 1, 16);
     for (int touch = 0; touch < 2; touch++) {
         world->stream = (struct support_stream){
-            .config =
-                {.directory = directory,
-                 .ranks = 3,
-                 .action =
-                     {[1] = {"click", 0, false, false, 4, 7, 0}, [2] = {"purchase", 1, false, touch, 3, 9}},
-                 .allowed_lateness = {2, 2, 2},
-                 .dedupe = {7, 9, 9},
-                 .orphan_timeout = 6,
-                 .keep_negatives = 1,
-                 .segment_bytes = 8192},
+            .config = {.directory = directory,
+                       .ranks = 3,
+                       .action = {[1] = {"click", 0, false, false, 4, 7, 0},
+                                  [2] = {"purchase", 1, false, touch, 3, 9, 0}},
+                       .allowed_lateness = {2, 2, 2},
+                       .dedupe = {7, 9, 9},
+                       .orphan_timeout = 6,
+                       .keep_negatives = 1,
+                       .segment_bytes = 8192},
             .until = CONSUMER_TIME_MAX,
         };
         int order[PERMUTED] = {0, 1, 2, 3, 4, 5, 6};
