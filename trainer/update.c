@@ -98,7 +98,7 @@ static int update_check_clip(double clip, const char *what, struct base_error *e
 int trainer_update_check(const struct trainer_update_config *config, uint32_t slots, struct base_error *error)
 {
     bool ftrl_dense = config->dense.kind == TRAINER_OPTIMISER_FTRL,
-         ftrl_sparse = config->sparse.kind == TRAINER_OPTIMISER_FTRL;
+         ftrl_sparse = !config->slot && config->sparse.kind == TRAINER_OPTIMISER_FTRL;
     if (trainer_optimiser_check(&config->dense, false, "dense", error) ||
         trainer_optimiser_check(&config->sparse, true, "sparse", error) ||
         update_check_clip(config->clip_dense, "dense", error) ||

@@ -131,6 +131,17 @@ Test(daemon_config_update, problems_are_told)
     }
 }
 
+// FTRL that no slot has after all stands in no schedule's way.
+Test(daemon_config_update, what_all_slots_override_is_not_asked_for)
+{
+    struct daemon_config *config =
+        good(BASE "slots: [{name: b, path: x.b, optimizer: adam}]\n"
+                  "model: {optimizer: {sparse: {kind: ftrl}}, schedule: {sparse: {warmup: 7}}}\n");
+    struct base_error error;
+    cr_expect_eq(trainer_update_check(&daemon_config_model(config)->update, 1, &error), 0, "%s", error.text);
+    daemon_config_free(config);
+}
+
 // A constant that only a slot's own optimizer reads is no mistake.
 Test(daemon_config_update, a_slots_optimizer_reads_the_constants)
 {
