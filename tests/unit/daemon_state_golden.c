@@ -13,7 +13,13 @@
 #include "daemon/scratch.h"
 #include "trainer/cut.h"
 
-enum { PATH_ROOM = 512, VERSION_PLACE = 8, SECTION_HEADER = 20, SECTION_CHECKSUM = 8 };
+enum {
+    PATH_ROOM = 512,
+    VERSION_PLACE = 8,
+    SECTION_HEADER = 20,
+    SECTION_CHECKSUM = 8,
+    LATER_VERSION = 3, // above that of every piece
+};
 
 #define GOLDEN FRESHET_SOURCE_DIR "/tests/golden/state-1"
 static const uint64_t restored_hash = UINT64_C(0x230403aaa6a0427f),
@@ -198,12 +204,12 @@ static uint64_t section_size(struct base_span bytes, size_t at)
     return base_reader_u64(&reader);
 }
 
-// Makes the first section `magic` one of version 2, and the checksums fit, the inner sections' first.
+// Makes the first section `magic` one of a later version, and the checksums fit, the inner sections' first.
 static void sections_raise(uint8_t *data, size_t size, const char *magic)
 {
     const uint8_t *found = memmem(data, size, magic, strlen(magic));
     cr_assert(found, "%s", magic);
-    data[(size_t)(found - data) + VERSION_PLACE] = 2;
+    data[(size_t)(found - data) + VERSION_PLACE] = LATER_VERSION;
     for (size_t at = size; at-- > 0;) {
         if (at + SECTION_HEADER + SECTION_CHECKSUM > size || memcmp(data + at, "FRSH", 4) != 0) {
             continue;
@@ -222,7 +228,7 @@ static void raise_in_file(const char *path, const char *magic, size_t header)
     struct base_buffer bytes = {0};
     cr_assert_eq(base_disk_read(path, 1 << 20, &bytes, &error), 0, "%s", error.text);
     if (header) { // a log's: its checksum is at the header's end
-        bytes.data[VERSION_PLACE] = 2;
+        bytes.data[VERSION_PLACE] = LATER_VERSION;
         store_number(bytes.data + header - 8, base_hash_bytes(base_span_make(bytes.data, header - 8), 0), 8);
     } else {
         sections_raise(bytes.data, bytes.size, magic);
@@ -279,7 +285,7 @@ Test(daemon_state_golden, a_later_version_of_any_piece_is_refused)
             raise_in_store(&place, pieces[i].key, pieces[i].magic);
         }
         cr_expect_null(place_start(&place), "%s", pieces[i].magic);
-        cr_expect(error.code == BASE_EFORMAT && strstr(error.text, "version 2") &&
+        cr_expect(error.code == BASE_EFORMAT && strstr(error.text, "version 3") &&
                       strstr(error.text, pieces[i].named),
                   "%s: %s", pieces[i].magic, error.text);
         place_close(&place);
@@ -296,26 +302,26 @@ Test(daemon_state_golden, a_later_version_of_an_epoch_or_an_exported_cut_is_refu
     snprintf(path, sizeof path, "%s/EPOCH", place.state);
     raise_in_file(path, "FRSHEPOC", 0);
     cr_assert_eq(daemon_epoch_read(place.state, &epoch, &error), -1);
-    cr_assert(strstr(error.text, "/state/EPOCH has version 2"), "%s", error.text);
+    cr_assert(strstr(error.text, "/state/EPOCH has version 3"), "%s", error.text);
 
     snprintf(from, sizeof from, "%s/exported", place.root);
     snprintf(path, sizeof path, "%s/STATE", from);
     raise_in_file(path, "FRSHCUTR", 0);
     cr_assert_eq(daemon_cuts_state(from, &record, &error), -1);
-    cr_assert(strstr(error.text, "/exported/STATE has version 2"), "%s", error.text);
+    cr_assert(strstr(error.text, "/exported/STATE has version 3"), "%s", error.text);
 
     struct base_buffer bytes = {0};
     char end[32];
     snprintf(path, sizeof path, "%s/MANIFEST", from);
     cr_assert_eq(base_disk_read(path, 1 << 20, &bytes, &error), 0, "%s", error.text);
-    bytes.data[strlen("freshet cut ")] = '2';
+    bytes.data[strlen("freshet cut ")] = '0' + LATER_VERSION;
     size_t last = bytes.size - strlen("end 0123456789abcdef\n");
     snprintf(end, sizeof end, "end %016llx\n",
              (unsigned long long)base_hash_bytes(base_span_make(bytes.data, last), 0));
     memcpy(bytes.data + last, end, strlen(end));
     cr_assert_eq(base_disk_replace(NULL, path, base_buffer_span(&bytes), &error), 0, "%s", error.text);
     cr_assert_eq(daemon_cuts_manifest_verify(from, &error), -1);
-    cr_assert(strstr(error.text, "/exported/MANIFEST has version 2"), "%s", error.text);
+    cr_assert(strstr(error.text, "/exported/MANIFEST has version 3"), "%s", error.text);
     base_buffer_free(&bytes);
     place_close(&place);
 }
