@@ -196,3 +196,34 @@ Test(trainer_loss_golden, uncertainty_and_decay)
     loss->decay_examples = 320;
     run("uncertainty", &config);
 }
+
+// All of it together gives the same bits, log variances included, whatever the number of workers.
+Test(trainer_loss_golden, bits_do_not_depend_on_workers)
+{
+    struct golden *golden = golden_read("losses.bin");
+    struct base_minibatch *minibatch = base_minibatch_new(BATCH);
+    static const uint32_t workers[] = {1, 2, 8};
+    uint64_t hash[3];
+    for (uint32_t w = 0; w < 3; w++) {
+        struct base_error error;
+        struct trainer_model_config config = config_make();
+        struct trainer_loss_config *loss = values(&config);
+        loss->kind[1] = TRAINER_LOSS_BCE;
+        loss->full = true;
+        loss->correction = TRAINER_CORRECTION_DR;
+        loss->weighting = TRAINER_WEIGHTING_UNCERTAINTY;
+        config.workers = workers[w];
+        struct trainer_model *model = trainer_model_new(&config, true, &error);
+        cr_assert_not_null(model, "%s", error.text);
+        for (uint32_t i = 0; i < STEPS; i++) {
+            struct trainer_step step;
+            minibatch_fill(golden, i, minibatch);
+            cr_assert_eq(trainer_model_step(model, minibatch, &step, &error), 0, "%s", error.text);
+        }
+        hash[w] = trainer_model_hash(model);
+        trainer_model_free(model);
+    }
+    cr_expect(hash[0] == hash[1] && hash[1] == hash[2]);
+    base_minibatch_free(minibatch);
+    golden_free(golden);
+}
