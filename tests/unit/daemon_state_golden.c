@@ -18,7 +18,7 @@ enum {
     VERSION_PLACE = 8,
     SECTION_HEADER = 20,
     SECTION_CHECKSUM = 8,
-    LATER_VERSION = 3, // above that of every piece
+    LATER_VERSION = 9, // above that of every piece
 };
 
 #define GOLDEN FRESHET_SOURCE_DIR "/tests/golden/state-1"
@@ -285,7 +285,7 @@ Test(daemon_state_golden, a_later_version_of_any_piece_is_refused)
             raise_in_store(&place, pieces[i].key, pieces[i].magic);
         }
         cr_expect_null(place_start(&place), "%s", pieces[i].magic);
-        cr_expect(error.code == BASE_EFORMAT && strstr(error.text, "version 3") &&
+        cr_expect(error.code == BASE_EFORMAT && strstr(error.text, "version 9") &&
                       strstr(error.text, pieces[i].named),
                   "%s: %s", pieces[i].magic, error.text);
         place_close(&place);
@@ -302,13 +302,13 @@ Test(daemon_state_golden, a_later_version_of_an_epoch_or_an_exported_cut_is_refu
     snprintf(path, sizeof path, "%s/EPOCH", place.state);
     raise_in_file(path, "FRSHEPOC", 0);
     cr_assert_eq(daemon_epoch_read(place.state, &epoch, &error), -1);
-    cr_assert(strstr(error.text, "/state/EPOCH has version 3"), "%s", error.text);
+    cr_assert(strstr(error.text, "/state/EPOCH has version 9"), "%s", error.text);
 
     snprintf(from, sizeof from, "%s/exported", place.root);
     snprintf(path, sizeof path, "%s/STATE", from);
     raise_in_file(path, "FRSHCUTR", 0);
     cr_assert_eq(daemon_cuts_state(from, &record, &error), -1);
-    cr_assert(strstr(error.text, "/exported/STATE has version 3"), "%s", error.text);
+    cr_assert(strstr(error.text, "/exported/STATE has version 9"), "%s", error.text);
 
     struct base_buffer bytes = {0};
     char end[32];
@@ -321,7 +321,7 @@ Test(daemon_state_golden, a_later_version_of_an_epoch_or_an_exported_cut_is_refu
     memcpy(bytes.data + last, end, strlen(end));
     cr_assert_eq(base_disk_replace(NULL, path, base_buffer_span(&bytes), &error), 0, "%s", error.text);
     cr_assert_eq(daemon_cuts_manifest_verify(from, &error), -1);
-    cr_assert(strstr(error.text, "/exported/MANIFEST has version 3"), "%s", error.text);
+    cr_assert(strstr(error.text, "/exported/MANIFEST has version 9"), "%s", error.text);
     base_buffer_free(&bytes);
     place_close(&place);
 }
