@@ -19,8 +19,7 @@ enum {
     OPTIMISER_STEPS_WORDS = 1, // a row's steps, u32, saturating
 };
 
-// ---- Configuration
-// -----------------------------------------------------------------------------------------
+// ---- Configuration ----
 
 static const char *const optimiser_names[TRAINER_OPTIMISERS] = {
     "sgd", "momentum", "adagrad", "rowwise_adagrad", "ftrl", "adam"};
@@ -93,8 +92,7 @@ int trainer_optimiser_check(const struct trainer_optimiser_config *config, bool 
     return 0;
 }
 
-// ---- State
-// -------------------------------------------------------------------------------------------------
+// ---- State ----
 
 uint32_t trainer_optimiser_parts(const struct trainer_optimiser_config *config)
 {
@@ -160,8 +158,7 @@ void trainer_optimiser_start_row(const struct trainer_optimiser_config *config, 
     }
 }
 
-// ---- Kernels
-// -----------------------------------------------------------------------------------------------
+// ---- Kernels ----
 
 // What a kernel needs of the step, for one vector.
 struct optimiser_numbers {
@@ -278,8 +275,7 @@ static void optimiser_adam(const struct optimiser_numbers *numbers, float *restr
     }
 }
 
-// ---- A step
-// ------------------------------------------------------------------------------------------------
+// ---- A step ----
 
 static struct optimiser_numbers optimiser_numbers(const struct trainer_optimiser_step *step,
                                                   double occurrences)

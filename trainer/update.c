@@ -44,8 +44,7 @@ struct trainer_update {
     struct trainer_update_figures figures;
 };
 
-// ---- Configuration
-// -----------------------------------------------------------------------------------------
+// ---- Configuration ----
 
 double trainer_schedule_factor(const struct trainer_schedule *schedule, uint64_t examples)
 {
@@ -154,8 +153,7 @@ void trainer_update_config_clear(struct trainer_update_config *config)
     config->slot = NULL;
 }
 
-// ---- Making
-// ------------------------------------------------------------------------------------------------
+// ---- Making ----
 
 static const struct trainer_tensor_rule *update_find_rule(const struct trainer_update_config *config,
                                                           const char *name)
@@ -291,8 +289,7 @@ void trainer_update_free(struct trainer_update *update)
     free(update);
 }
 
-// ---- A step
-// ------------------------------------------------------------------------------------------------
+// ---- A step ----
 
 // What a sum over the minibatch is divided by: batch, or more, so that the norm is at most `clip`.
 static double update_divisor(const struct trainer_update *update, double squares, double clip,
@@ -389,8 +386,7 @@ void trainer_update_step(struct trainer_update *update, struct trainer_gather *g
     update_dense(update, x, &common);
 }
 
-// ---- Figures and state
-// -------------------------------------------------------------------------------------
+// ---- Figures and state ----
 
 struct trainer_update_figures trainer_update_figures(const struct trainer_update *update)
 {

@@ -316,6 +316,8 @@ static void life_judge(struct story *story, const struct base_error *error)
 
 static struct daemon_pipeline_options story_options(struct story *story)
 {
+    size_t cut_rows = 1 + sim_random_below(&story->random, 1 + sim_random_below(&story->random, 100));
+    uint64_t journal_bytes = 1 + sim_random_below(&story->random, 4000);
     return (struct daemon_pipeline_options){
         .durable = true,
         .publish = true,
@@ -327,8 +329,8 @@ static struct daemon_pipeline_options story_options(struct story *story)
                   .store = story->store,
                   .redis = sim_redis_transport(story->redis),
                   .clock = &story->clock.clock,
-                  .cut_rows = 1 + sim_random_below(&story->random, 200),
-                  .journal_bytes = 1 + sim_random_below(&story->random, 4000)},
+                  .cut_rows = cut_rows,
+                  .journal_bytes = journal_bytes},
     };
 }
 
