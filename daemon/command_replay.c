@@ -51,7 +51,8 @@ struct replay_options {
     const char *from; // kept cut, or NULL
     const char *to;   // tick or "cut:N", or NULL
     int64_t to_tick;
-    char state[DAEMON_CUTS_PATH_MAX], journal[DAEMON_CUTS_PATH_MAX]; // of --from
+    char state[DAEMON_CUTS_PATH_MAX];   // the temporary one's path
+    char journal[DAEMON_CUTS_PATH_MAX]; // of --from
     bool quiet;
     struct daemon_pipeline_options pipeline;
 };
@@ -185,7 +186,8 @@ static bool replay_ends(int number)
 }
 
 // Seen by the watch: ends the process at once. What runs besides has nothing that anybody would miss; but it
-// may make a file in what is being removed, which is then removed again.
+// may make a file in what is being removed, which is then removed again. Once `temporary` is gone it can make
+// none: the state directory lies one below it.
 static void replay_quit(void *temporary, int number)
 {
     if (replay_ends(number)) {
@@ -263,10 +265,10 @@ static int replay_limit(const struct daemon_config *config, struct replay_option
     return 0;
 }
 
-// Makes the state directory in `temporary` be at the cut that --from names, and lets the daemon's decisions
-// after it be obeyed.
+// Makes the temporary state directory be at the cut that --from names, and lets the daemon's decisions after
+// it be obeyed.
 static int replay_begin(const struct daemon_config *config, struct replay_options *options,
-                        const char *temporary, struct base_error *error)
+                        struct base_error *error)
 {
     if (!options->from) {
         return 0;
@@ -276,13 +278,11 @@ static int replay_begin(const struct daemon_config *config, struct replay_option
     if (base_config_parse_uint(options->from, &number) || number == 0) {
         return base_error_set(error, BASE_EINVAL, "--from: not a cut's number: %s", options->from);
     }
-    snprintf(options->state, sizeof options->state, "%s/state", temporary);
     if (daemon_cuts_path(config->state_dir, number, kept, error) ||
         daemon_cuts_prepare(NULL, kept, options->state, error)) {
         return -1;
     }
     snprintf(options->journal, sizeof options->journal, "%s/journal", config->state_dir);
-    options->pipeline.state_dir = options->state;
     options->pipeline.restore = true;
     if (!options->pipeline.obey) {
         options->pipeline.obey = options->journal;
@@ -363,10 +363,11 @@ int daemon_command_replay(int argc, char **argv)
     struct base_error error;
     if (!options.pipeline.state_dir || options.from) {
         status = daemon_scratch_make("replay", temporary, &error);
-        options.pipeline.state_dir = temporary;
+        snprintf(options.state, sizeof options.state, "%s/state", temporary);
+        options.pipeline.state_dir = options.state;
     }
     if (status == 0) {
-        status = replay_begin(config, &options, temporary, &error) || replay_limit(config, &options, &error);
+        status = replay_begin(config, &options, &error) || replay_limit(config, &options, &error);
     }
     if (status == 0) {
         status = replay_run(config, &options, temporary);

@@ -142,7 +142,7 @@ static int interrupt_replay(const char *pattern, int number, bool twice)
 Test(daemon_interrupt, replay_that_waits_for_a_broker)
 {
     config_write("{kind: kafka, bootstrap: '127.0.0.1:1', timeout: 10m}", "16");
-    cr_assert_eq(interrupt_replay("freshet-replay-*/LOCK", SIGINT, false), 128 + SIGINT);
+    cr_assert_eq(interrupt_replay("freshet-replay-*/state/LOCK", SIGINT, false), 128 + SIGINT);
     cr_assert_eq(count("*"), 0);
 }
 
@@ -151,7 +151,7 @@ Test(daemon_interrupt, replay_that_runs)
     char source[PATH_BYTES];
     files_write(source);
     config_write(source, "512, 256");
-    cr_assert_eq(interrupt_replay("freshet-replay-*/lanes/*", SIGTERM, false), 128 + SIGTERM);
+    cr_assert_eq(interrupt_replay("freshet-replay-*/state/lanes/*", SIGTERM, false), 128 + SIGTERM);
     cr_assert_eq(count("*"), 0);
 }
 
@@ -161,7 +161,7 @@ Test(daemon_interrupt, replay_that_drains)
     char source[PATH_BYTES];
     files_write(source);
     config_write(source, "16");
-    cr_assert_eq(interrupt_replay("freshet-replay-*/lanes/*", SIGHUP, true), 128 + SIGHUP);
+    cr_assert_eq(interrupt_replay("freshet-replay-*/state/lanes/*", SIGHUP, true), 128 + SIGHUP);
     cr_assert_eq(count("*"), 0);
 }
 
