@@ -157,7 +157,5 @@ void config_tasks_build(struct daemon_config *config, struct base_config_problem
         base_config_problem(problems, config->memory, false, &config->actions, "%s", error.text);
         return;
     }
-    for (uint32_t task = 0; task < loss->tasks; task++) {
-        model->network.outputs[task] = (uint8_t)trainer_loss_outputs(loss, task);
-    }
+    trainer_loss_towers(loss, model->network.outputs);
 }

@@ -8,8 +8,8 @@
 
 #include "base/bytes.h"
 #include "base/hash.h"
-#include "trainer/descriptor_private.h"
 #include "trainer/body.h"
+#include "trainer/descriptor_private.h"
 
 static void canonical_text(struct base_buffer *out, const char *text)
 {
@@ -234,9 +234,7 @@ json_t *descriptor_tensors(const struct trainer_model_config *config, struct bas
     struct trainer_network_config shape = config->network;
     shape.inputs = trainer_features_width(&config->features);
     shape.tasks = config->loss.tasks;
-    for (uint32_t k = 0; k < shape.tasks; k++) {
-        shape.outputs[k] = (uint8_t)trainer_loss_outputs(&config->loss, k);
-    }
+    trainer_loss_towers(&config->loss, shape.outputs);
     shape.batch = 1;
     struct trainer_graph *graph = trainer_body_new(&shape, error);
     if (!graph) {

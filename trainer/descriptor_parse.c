@@ -394,9 +394,7 @@ static int parse_model(const json_t *root, struct trainer_model_config *config, 
     config->loss.keep_negatives = 1;
     config->network.inputs = trainer_features_width(&config->features);
     config->network.tasks = config->loss.tasks;
-    for (uint32_t k = 0; k < config->loss.tasks; k++) {
-        config->network.outputs[k] = (uint8_t)trainer_loss_outputs(&config->loss, k);
-    }
+    trainer_loss_towers(&config->loss, config->network.outputs);
     config->network.batch = TRAINER_DESCRIPTOR_BATCH;
     config->rows_max = TRAINER_ROWS_MAX;
     config->workers = 1;

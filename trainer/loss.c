@@ -33,6 +33,13 @@ uint32_t trainer_loss_outputs(const struct trainer_loss_config *config, uint32_t
     return outputs;
 }
 
+void trainer_loss_towers(const struct trainer_loss_config *config, uint8_t outputs[static BASE_TASKS_MAX])
+{
+    for (uint32_t k = 0; k < BASE_TASKS_MAX; k++) {
+        outputs[k] = k < config->tasks ? (uint8_t)trainer_loss_outputs(config, k) : 0;
+    }
+}
+
 uint32_t trainer_loss_place(const struct trainer_loss_config *config, uint32_t k)
 {
     uint32_t place = 0;

@@ -64,6 +64,8 @@ int trainer_loss_check(const struct trainer_loss_config *config, struct base_err
 // Logits of task k, and of the tasks before it.
 uint32_t trainer_loss_outputs(const struct trainer_loss_config *config, uint32_t k);
 uint32_t trainer_loss_place(const struct trainer_loss_config *config, uint32_t k);
+// Those of all tasks as the network's configuration has them, 0 behind the last.
+void trainer_loss_towers(const struct trainer_loss_config *config, uint8_t outputs[static BASE_TASKS_MAX]);
 
 // The value of task k in a sample as its loss takes it: 0 where the label is 0; NaN where it is 1 and the
 // value is missing, negative or not finite (of ziln: 0 too).

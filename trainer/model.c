@@ -85,9 +85,7 @@ static void model_config_copy(struct trainer_model_config *copy, const struct tr
     }
     copy->network.inputs = trainer_features_width(&config->features);
     copy->network.tasks = config->loss.tasks;
-    for (uint32_t k = 0; k < config->loss.tasks; k++) {
-        copy->network.outputs[k] = (uint8_t)trainer_loss_outputs(&config->loss, k);
-    }
+    trainer_loss_towers(&config->loss, copy->network.outputs);
 }
 
 static struct trainer_table *model_table_new(const struct trainer_model_config *config, bool training,
