@@ -6,10 +6,11 @@
 // tile is done. So run() need not wait for threads that are asleep, and a team larger than the machine only
 // wastes its threads.
 //
-// Who waits spins for some 50 microseconds; then it offers its processor to others again and again, for about
-// half a millisecond; then it sleeps on a condition variable. A step's serial parts are shorter than that, so
-// that within a step nobody sleeps: a thread that is woken may be put on the processor of the one that woke
-// it, and stay there for the rest of the step. With fewer processors than threads there is no spin.
+// Who waits spins for some 100 microseconds; then it offers its processor to others again and again, for
+// about a millisecond, longer on a busy machine; then it sleeps on a condition variable. A step's serial
+// parts are shorter than that, so that within a step nobody sleeps: a thread that is woken may be put on the
+// processor of the one that woke it, and stay there for the rest of the step. With fewer processors than
+// threads there is no spin.
 #include "trainer/workers.h"
 
 #include <assert.h>

@@ -305,6 +305,23 @@ Test(sim_redis, a_failover_loses_the_last_commands_and_a_restart_all)
     alone_end(&alone);
 }
 
+// Connected to a server of which one site always fires.
+static void alone_begin_failing(struct alone *alone, struct sim_faults *faults, uint64_t seed,
+                                const char *site)
+{
+    sim_faults_init(faults, seed);
+    sim_clock_init(&alone->clock, 0);
+    alone->redis = sim_redis_new(&alone->clock, faults);
+    for (uint32_t s = 0; s < faults->count; s++) {
+        faults->sites[s].on = strcmp(faults->sites[s].name, site) == 0;
+        faults->sites[s].rate = 1;
+    }
+    struct publisher_redis_config config = {.transport = sim_redis_transport(alone->redis),
+                                            .timeout_ms = 100};
+    alone->client = publisher_redis_new(&config, &alone->error);
+    cr_assert_eq(publisher_redis_connect(alone->client, &alone->error), 0);
+}
+
 // One site at a time, always firing: what the client sees, and what the server has done.
 Test(sim_redis, connections_end_before_and_after_a_command)
 {
@@ -316,17 +333,7 @@ Test(sim_redis, connections_end_before_and_after_a_command)
         for (uint64_t seed = 0; seed < 20; seed++) {
             struct sim_faults faults;
             struct alone alone;
-            sim_faults_init(&faults, seed);
-            sim_clock_init(&alone.clock, 0);
-            alone.redis = sim_redis_new(&alone.clock, &faults);
-            for (uint32_t s = 0; s < faults.count; s++) {
-                faults.sites[s].on = strcmp(faults.sites[s].name, cases[i].site) == 0;
-                faults.sites[s].rate = 1;
-            }
-            struct publisher_redis_config config = {.transport = sim_redis_transport(alone.redis),
-                                                    .timeout_ms = 100};
-            alone.client = publisher_redis_new(&config, &alone.error);
-            cr_assert_eq(publisher_redis_connect(alone.client, &alone.error), 0);
+            alone_begin_failing(&alone, &faults, seed, cases[i].site);
             cr_assert_eq(alone_set(&alone, "a", "1"), -1);
             bool refused = strcmp(cases[i].site, "redis.refuse") == 0;
             cr_assert_eq(alone.error.code, refused ? BASE_EREFUSED : BASE_ENETWORK);
@@ -344,17 +351,7 @@ Test(sim_redis, a_late_command_arrives_among_later_ones)
     for (uint64_t seed = 0; seed < 200; seed++) {
         struct sim_faults faults;
         struct alone alone;
-        sim_faults_init(&faults, seed);
-        sim_clock_init(&alone.clock, 0);
-        alone.redis = sim_redis_new(&alone.clock, &faults);
-        for (uint32_t s = 0; s < faults.count; s++) {
-            faults.sites[s].on = strcmp(faults.sites[s].name, "redis.late") == 0;
-            faults.sites[s].rate = 1;
-        }
-        struct publisher_redis_config config = {.transport = sim_redis_transport(alone.redis),
-                                                .timeout_ms = 100};
-        alone.client = publisher_redis_new(&config, &alone.error);
-        cr_assert_eq(publisher_redis_connect(alone.client, &alone.error), 0);
+        alone_begin_failing(&alone, &faults, seed, "redis.late");
         int64_t before = alone.clock.now_ns;
         cr_assert_eq(alone_set(&alone, "a", "late"), -1);
         cr_assert_eq(alone.clock.now_ns - before, 100000000, "it waits in vain");
@@ -382,17 +379,7 @@ Test(sim_redis, a_dead_publishers_take_does_not_outbid_its_successor)
         struct alone alone;
         struct publisher_claim dead = {.token = "aaaa"}, successor = {.token = "bbbb"};
         char head[PUBLISHER_HEAD_MAX];
-        sim_faults_init(&faults, seed);
-        sim_clock_init(&alone.clock, 0);
-        alone.redis = sim_redis_new(&alone.clock, &faults);
-        for (uint32_t s = 0; s < faults.count; s++) {
-            faults.sites[s].on = strcmp(faults.sites[s].name, "redis.late") == 0;
-            faults.sites[s].rate = 1;
-        }
-        struct publisher_redis_config config = {.transport = sim_redis_transport(alone.redis),
-                                                .timeout_ms = 100};
-        alone.client = publisher_redis_new(&config, &alone.error);
-        cr_assert_eq(publisher_redis_connect(alone.client, &alone.error), 0);
+        alone_begin_failing(&alone, &faults, seed, "redis.late");
         cr_assert_eq(publisher_head_take(alone.client, "m", &dead, 5, false, head, &alone.error), -1);
         faults.quiet = true;
         cr_assert_eq(publisher_redis_connect(alone.client, &alone.error), 0);

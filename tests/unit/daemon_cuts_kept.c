@@ -13,7 +13,7 @@
 
 // ---- keeping ----
 
-Test(daemon_cuts, a_kept_cut_holds_its_moment)
+Test(daemon_cuts_kept, a_kept_cut_holds_its_moment)
 {
     struct place place;
     struct base_error error;
@@ -141,7 +141,7 @@ static void look_kept(struct place *place, bool done)
     place_expect_file(place, "state/cuts/2/journal/00000000000000000000.journal", "decisions");
 }
 
-Test(daemon_cuts, a_crash_while_keeping_leaves_nothing_to_be_seen)
+Test(daemon_cuts_kept, a_crash_while_keeping_leaves_nothing_to_be_seen)
 {
     struct place place;
     place_make(&place);
@@ -153,7 +153,7 @@ Test(daemon_cuts, a_crash_while_keeping_leaves_nothing_to_be_seen)
     place_remove(&place);
 }
 
-Test(daemon_cuts, a_file_that_vanishes_is_one_that_no_cut_needs)
+Test(daemon_cuts_kept, a_file_that_vanishes_is_one_that_no_cut_needs)
 {
     struct place place;
     struct base_error error;
@@ -173,7 +173,7 @@ Test(daemon_cuts, a_file_that_vanishes_is_one_that_no_cut_needs)
     place_remove(&place);
 }
 
-Test(daemon_cuts, a_store_in_memory_cannot_be_kept)
+Test(daemon_cuts_kept, a_store_in_memory_cannot_be_kept)
 {
     struct place place;
     struct base_error error;
@@ -189,7 +189,7 @@ Test(daemon_cuts, a_store_in_memory_cannot_be_kept)
 
 // ---- rotation, pins ----
 
-Test(daemon_cuts, rotation_keeps_the_newest_one_an_hour_and_the_pinned)
+Test(daemon_cuts_kept, rotation_keeps_the_newest_one_an_hour_and_the_pinned)
 {
     struct place place;
     struct base_error error;
@@ -228,7 +228,7 @@ Test(daemon_cuts, rotation_keeps_the_newest_one_an_hour_and_the_pinned)
 }
 
 // A live journal is needed from where the oldest of them goes on.
-Test(daemon_cuts, what_kept_cuts_need_of_the_journal)
+Test(daemon_cuts_kept, what_kept_cuts_need_of_the_journal)
 {
     struct place place;
     struct base_error error;
@@ -270,7 +270,7 @@ static void look_dropped(struct place *place, bool done)
     }
 }
 
-Test(daemon_cuts, a_crash_while_dropping_leaves_no_half)
+Test(daemon_cuts_kept, a_crash_while_dropping_leaves_no_half)
 {
     struct place place;
     struct base_error error;
@@ -303,7 +303,7 @@ static void expect_row(const char *directory, const char *value)
     daemon_store_close(store);
 }
 
-Test(daemon_cuts, a_state_directory_is_prepared_of_a_cut)
+Test(daemon_cuts_kept, a_state_directory_is_prepared_of_a_cut)
 {
     struct place place;
     struct base_error error;
@@ -365,7 +365,7 @@ static void look_imported(struct place *place, bool done)
     }
 }
 
-Test(daemon_cuts, export_and_import)
+Test(daemon_cuts_kept, export_and_import)
 {
     struct place place;
     struct base_error error;
@@ -426,7 +426,7 @@ static void look_live(struct place *place, bool done)
     }
 }
 
-Test(daemon_cuts, a_crash_while_importing_leaves_nothing_to_start_from)
+Test(daemon_cuts_kept, a_crash_while_importing_leaves_nothing_to_start_from)
 {
     struct place place;
     struct base_error error;
@@ -459,7 +459,7 @@ static void expect_damage(const struct place *place, const char *text)
     cr_expect_eq(error.code, BASE_EFORMAT, "%s", error.text);
 }
 
-Test(daemon_cuts, damage_of_an_exported_cut_is_named)
+Test(daemon_cuts_kept, damage_of_an_exported_cut_is_named)
 {
     static const char *const files[] = {"STATE", "MANIFEST", "db/CURRENT", "lanes/lane-0000/click.0000000001",
                                         "journal/00000000000000000000.journal"};
@@ -491,7 +491,7 @@ Test(daemon_cuts, damage_of_an_exported_cut_is_named)
     place_remove(&place);
 }
 
-Test(daemon_cuts, damage_of_a_kept_cut_is_named)
+Test(daemon_cuts_kept, damage_of_a_kept_cut_is_named)
 {
     struct place place;
     struct base_error error;
