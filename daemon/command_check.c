@@ -16,6 +16,7 @@
 #include "daemon/config_print.h"
 #include "daemon/needs.h"
 #include "trainer/body.h"
+#include "trainer/weighting.h"
 
 enum { CHECK_SOURCE_TIMEOUT_MS = 3000 }; // for asking the broker
 
@@ -150,7 +151,10 @@ static int count_parameters(const struct trainer_model_config *model, struct che
     }
     int status = -1;
     struct trainer_network *network = trainer_network_new(&model->network, false, workers, error);
-    if (network && trainer_update_check_rules(&model->update, network, error) == 0) {
+    struct trainer_tensor beside;
+    bool weighting = trainer_weighting_tensor(&model->loss, &beside);
+    if (network &&
+        trainer_update_check_rules(&model->update, network, weighting ? &beside : NULL, error) == 0) {
         const struct trainer_tensor *tensor = trainer_network_tensors(network, &dense->tensors);
         for (uint32_t i = 0; i < dense->tensors; i++) {
             const struct trainer_optimiser_config optimiser =

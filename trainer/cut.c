@@ -33,12 +33,18 @@ static void cut_copy_dense(struct trainer_cut *cut, struct trainer_model *model)
 
 static void cut_copy_state(struct trainer_cut *cut, struct trainer_model *model)
 {
-    cut->stateless = trainer_update_stateless(model->update);
-    if (cut->stateless) {
+    cut->version = CUT_VERSION_STATELESS;
+    if (trainer_update_stateless(model->update)) {
         return;
     }
     cut->update = trainer_update_figures(model->update);
     cut->learned = model->tensor_count;
+    cut->version = CUT_VERSION_NETWORK;
+    if (model->log_variance &&
+        trainer_update_optimiser(model->update, cut->learned)->kind != TRAINER_OPTIMISER_SGD) {
+        cut->learned = model->cut_tensor_count;
+        cut->version = CUT_VERSION;
+    }
     cut->optimiser = base_alloc_zeroed(cut->learned, sizeof *cut->optimiser);
     cut->state_floats = base_alloc_zeroed(cut->learned, sizeof *cut->state_floats);
     for (uint32_t t = 0; t < cut->learned; t++) {
@@ -353,8 +359,7 @@ static void cut_save_update(const struct trainer_cut *cut, struct base_buffer *b
 static void cut_write_model(const struct trainer_cut *cut, const struct trainer_cut_sink *sink)
 {
     struct base_buffer buffer = {0};
-    size_t mark =
-        base_section_begin(&buffer, CUT_MAGIC, cut->stateless ? CUT_VERSION_STATELESS : CUT_VERSION);
+    size_t mark = base_section_begin(&buffer, CUT_MAGIC, cut->version);
     base_buffer_u64(&buffer, cut->examples);
     base_buffer_u64(&buffer, (uint64_t)cut->now);
     base_buffer_u64(&buffer, cut->refused);
@@ -375,7 +380,7 @@ static void cut_write_model(const struct trainer_cut *cut, const struct trainer_
         base_buffer_u32(&buffer, cut->tensor[t].rows);
         base_buffer_u32(&buffer, cut->tensor[t].columns);
     }
-    if (!cut->stateless) {
+    if (cut->learned) {
         cut_save_update(cut, &buffer);
     }
     cut_save_publication(cut, &buffer);

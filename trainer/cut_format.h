@@ -1,4 +1,4 @@
-// The cut's keys and values in the map, versions 1 and 2. Keys sort by bytes, so numbers in them are
+// The cut's keys and values in the map, versions 1 to 3. Keys sort by bytes, so numbers in them are
 // big-endian; numbers in values are little-endian; floats are IEEE 754, little-endian.
 //
 //   'r' slot(u16) key(u64)         a row: vector (float x dimension), optimiser state (its size is in 'm'),
@@ -21,6 +21,8 @@
 //        u64 steps, u64 and u64: those of which dense and sparse gradients were clipped
 //        a tensor (the network's, then one a slot for the slot's rows): u8 kind of its optimiser
 //        (trainer/optimiser.h), u64 floats of the tensor's state; FTRL's: alpha, beta, lambda1, lambda2 (f64)
+// Version 3 is written where the joint loss' log variances, the last of the tensors, are not plain SGD's: its
+// list of optimisers has them too. In version 2 they are, or there are none.
 // A row-wise Adagrad that has a half-life keeps more bytes a row than one that has none.
 //
 // A checksum is the lower half of XXH3 of the key and of the value before it. A row's stamp is the number of
@@ -33,7 +35,8 @@
 
 #define CUT_MAGIC "FRSHMODL"
 enum {
-    CUT_VERSION = 2,
+    CUT_VERSION = 3,
+    CUT_VERSION_NETWORK = 2,
     CUT_VERSION_STATELESS = 1,
     CUT_KEY_ROW = 'r',
     CUT_KEY_CANDIDATES = 'a',

@@ -51,9 +51,10 @@ struct trainer_cut {
     float *dense;                          // [dense_size]
     size_t dense_size;
     // Their optimisers, if one is not plain SGD:
-    bool stateless;
     struct trainer_update_figures update;
-    uint32_t learned;                           // the network's tensors and the slots' rows; 0: stateless
+    uint32_t version; // of the section
+    uint32_t
+        learned; // the network's tensors, the slots' rows, the tensor beside if it has state; 0: stateless
     struct trainer_optimiser_config *optimiser; // [learned]
     size_t *state_floats;                       // [learned]
     float *state;                               // [state_size], of all tensors, one after the other

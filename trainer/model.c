@@ -123,16 +123,26 @@ static void model_list_tensors(struct trainer_model *model)
     }
     model->cut_tensor_count = model->tensor_count;
     model->cut_dense_size = model->dense_size;
-    if (model->training && model->config.loss.weighting == TRAINER_WEIGHTING_UNCERTAINTY) {
-        uint32_t tasks = model->config.loss.tasks;
-        model->log_variance = base_alloc_zeroed(tasks, sizeof *model->log_variance);
-        struct trainer_tensor *tensor = &model->tensors[model->cut_tensor_count++];
-        snprintf(tensor->name, sizeof tensor->name, "weighting.log_variance");
-        tensor->rows = 1;
-        tensor->columns = tasks;
+    struct trainer_tensor *tensor = &model->tensors[model->cut_tensor_count];
+    if (model->training && trainer_weighting_tensor(&model->config.loss, tensor)) {
         tensor->offset = model->cut_dense_size;
-        model->cut_dense_size += tasks;
+        model->cut_dense_size += tensor->columns;
+        model->cut_tensor_count++;
     }
+}
+
+static int model_update_new(struct trainer_model *model, struct base_error *error)
+{
+    const struct trainer_model_config *config = &model->config;
+    struct trainer_tensor tensor;
+    bool learns = trainer_weighting_tensor(&config->loss, &tensor);
+    if (learns) {
+        model->log_variance = base_alloc_zeroed(tensor.columns, sizeof *model->log_variance);
+    }
+    model->update =
+        trainer_update_new(&config->update, config->features.slots, config->network.batch, model->network,
+                           model->table, learns ? &tensor : NULL, model->log_variance, model->workers, error);
+    return model->update ? 0 : -1;
 }
 
 static void scorer_buffers(struct trainer_scorer *scorer, const struct trainer_model *model)
@@ -182,13 +192,8 @@ struct trainer_model *trainer_model_new(const struct trainer_model_config *confi
     if (!model->table) {
         goto out;
     }
-    if (training) {
-        model->update = trainer_update_new(&model->config.update, model->config.features.slots,
-                                           model->config.network.batch, model->network, model->table,
-                                           model->workers, error);
-        if (!model->update) {
-            goto out;
-        }
+    if (training && model_update_new(model, error)) {
+        goto out;
     }
     model_list_tensors(model);
     model_buffers(model);
@@ -259,15 +264,6 @@ static bool step_losses(struct trainer_model *model, const struct base_minibatch
     return finite;
 }
 
-// The joint loss' log variances go down their gradient, by plain SGD.
-static void step_weighting(struct trainer_model *model, const struct trainer_weighting_step *weighting,
-                           float rate)
-{
-    for (uint32_t k = 0; model->log_variance && k < model->config.loss.tasks; k++) {
-        model->log_variance[k] -= rate * trainer_weighting_gradient(weighting, k);
-    }
-}
-
 int trainer_model_step(struct trainer_model *model, const struct base_minibatch *minibatch,
                        struct trainer_step *step, struct base_error *error)
 {
@@ -298,10 +294,12 @@ int trainer_model_step(struct trainer_model *model, const struct base_minibatch 
     if (step->set_aside) {
         return 0;
     }
-    float rate = (float)(model->config.update.dense.rate / model->config.network.batch);
-    step_weighting(model, &weighting, rate);
+    float variances[BASE_TASKS_MAX]; // the gradient by the joint loss' log variances
+    for (uint32_t k = 0; k < model->config.loss.tasks; k++) {
+        variances[k] = trainer_weighting_gradient(&weighting, k);
+    }
     model->examples += n;
-    trainer_update_step(model->update, gather, x, model->dx, n, model->examples);
+    trainer_update_step(model->update, gather, x, model->dx, variances, n, model->examples);
     return 0;
 }
 

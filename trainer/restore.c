@@ -17,8 +17,9 @@ struct restore {
     struct base_buffer section;
     bool found;
     struct restore_slot slot[TRAINER_SLOTS_MAX];
-    uint8_t kind;    // what is read: CUT_KEY_DENSE, CUT_KEY_STATE
-    uint32_t tensor; // its next piece
+    uint8_t kind;     // what is read: CUT_KEY_DENSE, CUT_KEY_STATE
+    uint32_t tensor;  // its next piece
+    uint32_t learned; // tensors whose optimisers the cut tells
     uint64_t piece;
     // Of each slot, when they are read in parallel:
     struct base_error error[TRAINER_SLOTS_MAX];
@@ -172,7 +173,7 @@ static int parse_optimiser(struct restore *restore, uint32_t t, bool written, st
 {
     struct trainer_model *model = restore->model;
     const struct trainer_optimiser_config *now = trainer_update_optimiser(model->update, t);
-    bool slot = t >= model->tensor_count - restore->table->slots;
+    bool slot = t < model->tensor_count && t >= model->tensor_count - restore->table->slots;
     const char *name = slot ? restore_slot_name(restore, t - (model->tensor_count - restore->table->slots))
                             : model->tensors[t].name;
     const char *what = slot ? "slot" : "tensor";
@@ -215,11 +216,14 @@ static int parse_optimiser(struct restore *restore, uint32_t t, bool written, st
     return 0;
 }
 
-// `written`: the section says how the model was learned; else it was by plain SGD.
-static int parse_update(struct restore *restore, bool written, struct base_reader *reader,
+// The section says how the model was learned from version 2 on; before, it was by plain SGD. Of the tensor
+// beside the network's it says so from version 3 on; before, that was plain SGD's too, whatever moved the
+// rest, so that an older cut says nothing of its optimiser: what moves it now begins with new state.
+static int parse_update(struct restore *restore, uint32_t version, struct base_reader *reader,
                         struct base_error *error)
 {
     struct trainer_model *model = restore->model;
+    bool written = version > CUT_VERSION_STATELESS;
     if (written) {
         struct trainer_update_figures figures = {.steps = base_reader_u64(reader)};
         figures.clipped_dense = base_reader_u64(reader);
@@ -230,7 +234,11 @@ static int parse_update(struct restore *restore, bool written, struct base_reade
         }
         trainer_update_set_figures(model->update, figures);
     }
-    for (uint32_t t = 0; t < model->tensor_count && !reader->failed; t++) {
+    restore->learned = model->tensor_count;
+    if (version > CUT_VERSION_NETWORK && model->log_variance) {
+        restore->learned = model->cut_tensor_count;
+    }
+    for (uint32_t t = 0; t < restore->learned && !reader->failed; t++) {
         if (parse_optimiser(restore, t, written, reader, error)) {
             return -1;
         }
@@ -302,7 +310,7 @@ static int restore_section(struct restore *restore, struct base_error *error)
         return -1;
     }
     base_reader_bytes(&version, strlen(CUT_MAGIC));
-    bool written = base_reader_u32(&version) > CUT_VERSION_STATELESS;
+    uint32_t number = base_reader_u32(&version);
     restore->model->examples = base_reader_u64(&reader);
     table->now = (int64_t)base_reader_u64(&reader);
     table->refused = base_reader_u64(&reader);
@@ -311,7 +319,7 @@ static int restore_section(struct restore *restore, struct base_error *error)
                               (long long)table->now);
     }
     if (parse_slots(restore, &reader, error) || parse_tensors(restore, &reader, error) ||
-        parse_update(restore, written, &reader, error) || parse_publication(restore, &reader, error)) {
+        parse_update(restore, number, &reader, error) || parse_publication(restore, &reader, error)) {
         return -1;
     }
     return base_section_close(&reader, MODEL_WHAT, error);
@@ -323,7 +331,7 @@ static int restore_section(struct restore *restore, struct base_error *error)
 static float *restore_target(struct restore *restore, size_t *floats)
 {
     struct trainer_model *model = restore->model;
-    uint32_t tensors = restore->kind == CUT_KEY_DENSE ? model->cut_tensor_count : model->tensor_count;
+    uint32_t tensors = restore->kind == CUT_KEY_DENSE ? model->cut_tensor_count : restore->learned;
     for (; restore->tensor < tensors; restore->tensor++) {
         const struct trainer_tensor *tensor = &model->tensors[restore->tensor];
         if (restore->kind == CUT_KEY_DENSE) {
@@ -395,8 +403,14 @@ static int restore_pieces(struct restore *restore, uint8_t kind, struct base_err
 
 static int restore_dense(struct restore *restore, struct base_error *error)
 {
-    return restore_pieces(restore, CUT_KEY_DENSE, error) || restore_pieces(restore, CUT_KEY_STATE, error) ? -1
-                                                                                                          : 0;
+    struct trainer_model *model = restore->model;
+    if (restore_pieces(restore, CUT_KEY_DENSE, error) || restore_pieces(restore, CUT_KEY_STATE, error)) {
+        return -1;
+    }
+    if (model->log_variance && restore->learned == model->tensor_count) {
+        trainer_update_restart(model->update, model->tensor_count);
+    }
+    return 0;
 }
 
 // ---- rows ----

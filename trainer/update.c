@@ -36,7 +36,9 @@ struct trainer_update {
     uint32_t tensors, tiles;
     struct update_tensor *tensor; // [tensors]
     struct update_tile *tile;     // [tiles]
-    float *state;                 // [state_size], of dense tensors
+    struct update_tensor beside;  // its size is 0 if there is none
+    float *beside_weights;
+    float *state; // [state_size], of dense tensors and the one beside
     size_t state_size;
     float *gradient;                            // [network's size]; NULL if folded
     struct trainer_optimiser_step *tensor_step; // [tensors]
@@ -167,12 +169,13 @@ static const struct trainer_tensor_rule *update_find_rule(const struct trainer_u
 }
 
 int trainer_update_check_rules(const struct trainer_update_config *config,
-                               const struct trainer_network *network, struct base_error *error)
+                               const struct trainer_network *network, const struct trainer_tensor *beside,
+                               struct base_error *error)
 {
     uint32_t count;
     const struct trainer_tensor *tensors = trainer_network_tensors(network, &count);
     for (uint32_t i = 0; i < config->rules; i++) {
-        bool found = false;
+        bool found = beside && fnmatch(config->rule[i].match, beside->name, 0) == 0;
         for (uint32_t t = 0; t < count && !found; t++) {
             found = fnmatch(config->rule[i].match, tensors[t].name, 0) == 0;
         }
@@ -195,7 +198,18 @@ struct trainer_optimiser_config trainer_update_tensor(const struct trainer_updat
     return optimiser;
 }
 
-static void update_list_tensors(struct trainer_update *update)
+static void update_list_tensor(struct trainer_update *update, const struct trainer_tensor *from,
+                               struct update_tensor *tensor)
+{
+    tensor->optimiser = trainer_update_tensor(update->config, from);
+    tensor->offset = from->offset;
+    tensor->size = (size_t)from->rows * from->columns;
+    tensor->state = update->state_size;
+    update->state_size += trainer_optimiser_parts(&tensor->optimiser) * tensor->size;
+    update->stateless &= tensor->optimiser.kind == TRAINER_OPTIMISER_SGD;
+}
+
+static void update_list_tensors(struct trainer_update *update, const struct trainer_tensor *beside)
 {
     const struct trainer_update_config *config = update->config;
     const struct trainer_tensor *tensors = trainer_network_tensors(update->network, &update->tensors);
@@ -204,18 +218,16 @@ static void update_list_tensors(struct trainer_update *update)
     update->stateless = config->clip_dense == 0 && config->clip_sparse == 0;
     for (uint32_t t = 0; t < update->tensors; t++) {
         struct update_tensor *tensor = &update->tensor[t];
-        tensor->optimiser = trainer_update_tensor(config, &tensors[t]);
-        bool plain = tensor->optimiser.kind == TRAINER_OPTIMISER_SGD;
-        update->folded &= plain && tensor->optimiser.l2 == 0 && tensor->optimiser.rate == config->dense.rate;
-        update->stateless &= plain;
-        tensor->offset = tensors[t].offset;
-        tensor->size = (size_t)tensors[t].rows * tensors[t].columns;
-        tensor->state = update->state_size;
-        update->state_size += trainer_optimiser_parts(&tensor->optimiser) * tensor->size;
+        update_list_tensor(update, &tensors[t], tensor);
+        update->folded &= tensor->optimiser.kind == TRAINER_OPTIMISER_SGD && tensor->optimiser.l2 == 0 &&
+                          tensor->optimiser.rate == config->dense.rate;
         update->tiles += (uint32_t)((tensor->size + UPDATE_TILE - 1) / UPDATE_TILE);
     }
     for (uint32_t s = 0; s < update->slots; s++) {
         update->stateless &= trainer_update_slot(config, s)->kind == TRAINER_OPTIMISER_SGD;
+    }
+    if (beside) {
+        update_list_tensor(update, beside, &update->beside);
     }
 }
 
@@ -240,9 +252,16 @@ static float *update_part(const struct trainer_update *update, const struct upda
     return there ? update->state + tensor->state + part * tensor->size + at : NULL;
 }
 
+static void update_start(struct trainer_update *update, const struct update_tensor *tensor, const float *w)
+{
+    trainer_optimiser_start(&tensor->optimiser, w, tensor->size, update_part(update, tensor, 0, 0),
+                            update_part(update, tensor, 1, 0));
+}
+
 struct trainer_update *trainer_update_new(const struct trainer_update_config *config, uint32_t slots,
                                           uint32_t batch, struct trainer_network *network,
-                                          struct trainer_table *table, struct trainer_workers *workers,
+                                          struct trainer_table *table, const struct trainer_tensor *beside,
+                                          float *weights, struct trainer_workers *workers,
                                           struct base_error *error)
 {
     struct trainer_update *update = base_alloc_zeroed(1, sizeof *update);
@@ -251,12 +270,13 @@ struct trainer_update *trainer_update_new(const struct trainer_update_config *co
                                       .table = table,
                                       .workers = workers,
                                       .slots = slots,
-                                      .batch = batch};
-    if (trainer_update_check_rules(config, network, error)) {
+                                      .batch = batch,
+                                      .beside_weights = weights};
+    if (trainer_update_check_rules(config, network, beside, error)) {
         trainer_update_free(update);
         return NULL;
     }
-    update_list_tensors(update);
+    update_list_tensors(update, beside);
     update_list_tiles(update);
     update->tensor_step = base_alloc_zeroed(update->tensors, sizeof *update->tensor_step);
     update->slot_step = base_alloc_zeroed(slots + 1, sizeof *update->slot_step);
@@ -267,10 +287,10 @@ struct trainer_update *trainer_update_new(const struct trainer_update_config *co
         update->state = base_alloc_aligned(update->state_size * sizeof *update->state);
     }
     for (uint32_t t = 0; t < update->tensors; t++) {
-        const struct update_tensor *tensor = &update->tensor[t];
-        trainer_optimiser_start(&tensor->optimiser, trainer_network_slab(network) + tensor->offset,
-                                tensor->size, update_part(update, tensor, 0, 0),
-                                update_part(update, tensor, 1, 0));
+        update_start(update, &update->tensor[t], trainer_network_slab(network) + update->tensor[t].offset);
+    }
+    if (beside) {
+        update_start(update, &update->beside, weights);
     }
     return update;
 }
@@ -342,6 +362,18 @@ static void update_apply_tile(void *context, uint32_t index)
                             update_part(update, tensor, 1, tile->first));
 }
 
+static void update_beside(struct trainer_update *update, const float *gradient,
+                          const struct trainer_optimiser_step *common)
+{
+    const struct update_tensor *tensor = &update->beside;
+    struct trainer_optimiser_step step = *common;
+    step.config = &tensor->optimiser;
+    step.rate =
+        tensor->optimiser.rate * trainer_schedule_factor(&update->config->schedule_dense, common->examples);
+    trainer_optimiser_apply(&step, update->beside_weights, gradient, tensor->size,
+                            update_part(update, tensor, 0, 0), update_part(update, tensor, 1, 0));
+}
+
 static void update_dense(struct trainer_update *update, const float *x,
                          const struct trainer_optimiser_step *common)
 {
@@ -373,7 +405,7 @@ static void update_dense(struct trainer_update *update, const float *x,
 }
 
 void trainer_update_step(struct trainer_update *update, struct trainer_gather *gather, const float *x,
-                         const float *dx, uint32_t n, uint64_t examples)
+                         const float *dx, const float *beside, uint32_t n, uint64_t examples)
 {
     update->figures.steps += !update->stateless;
     const struct trainer_optimiser_step common = {.divisor = update->batch,
@@ -384,6 +416,9 @@ void trainer_update_step(struct trainer_update *update, struct trainer_gather *g
     // Rows first only because dx is still in the cache.
     update_rows(update, gather, dx, &common);
     update_dense(update, x, &common);
+    if (update->beside.size) {
+        update_beside(update, beside, &common);
+    }
 }
 
 // ---- Figures and state ----
@@ -403,24 +438,40 @@ bool trainer_update_stateless(const struct trainer_update *update)
     return update->stateless;
 }
 
+// NULL: the number is that of a slot.
+static const struct update_tensor *update_dense_tensor(const struct trainer_update *update, uint32_t tensor)
+{
+    assert(tensor < update->tensors + update->slots + (update->beside.size != 0));
+    bool beside = tensor == update->tensors + update->slots;
+    return beside ? &update->beside : tensor < update->tensors ? &update->tensor[tensor] : NULL;
+}
+
 const struct trainer_optimiser_config *trainer_update_optimiser(const struct trainer_update *update,
                                                                 uint32_t tensor)
 {
-    assert(tensor < update->tensors + update->slots);
-    return tensor < update->tensors ? &update->tensor[tensor].optimiser
-                                    : trainer_update_slot(update->config, tensor - update->tensors);
+    const struct update_tensor *dense = update_dense_tensor(update, tensor);
+    return dense ? &dense->optimiser : trainer_update_slot(update->config, tensor - update->tensors);
 }
 
 float *trainer_update_state(struct trainer_update *update, uint32_t tensor, size_t *floats)
 {
-    assert(tensor < update->tensors + update->slots);
-    if (tensor >= update->tensors) {
+    const struct update_tensor *dense = update_dense_tensor(update, tensor);
+    if (!dense) {
         uint16_t slot = (uint16_t)(tensor - update->tensors);
         *floats = trainer_table_words(update->table, slot);
         return trainer_table_state(update->table, slot, TRAINER_ROW_OOV | slot);
     }
-    *floats = trainer_optimiser_parts(&update->tensor[tensor].optimiser) * update->tensor[tensor].size;
-    return *floats ? update->state + update->tensor[tensor].state : NULL;
+    *floats = trainer_optimiser_parts(&dense->optimiser) * dense->size;
+    return *floats ? update->state + dense->state : NULL;
+}
+
+void trainer_update_restart(struct trainer_update *update, uint32_t tensor)
+{
+    const struct update_tensor *dense = update_dense_tensor(update, tensor);
+    assert(dense);
+    update_start(update, dense,
+                 dense == &update->beside ? update->beside_weights
+                                          : trainer_network_slab(update->network) + dense->offset);
 }
 
 uint64_t trainer_update_state_bytes(const struct trainer_update *update)

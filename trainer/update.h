@@ -5,6 +5,9 @@
 //   dense:  plain SGD for all: folded into the network's GEMMs (trainer_network_apply);
 //           else gradient -> clip? -> each tensor's optimiser, by tiles
 //
+// Beside the network's tensors there may be one more, whose gradient comes with the step: the log variances
+// of the joint loss. It is moved as they are, but is no part of the norm that is clipped, nor scaled by it.
+//
 // Clipping: by the global norm of the mean gradient (the sum over the minibatch / batch) of all dense
 // tensors, and of all rows of the minibatch, each by itself; before L2 is added. Rates: rate * min(1,
 // examples / warmup) * max(floor, 2^(-examples / half_life)), where examples are those trained, the
@@ -60,25 +63,28 @@ const struct trainer_optimiser_config *trainer_update_slot(const struct trainer_
 // The optimiser of a dense tensor.
 struct trainer_optimiser_config trainer_update_tensor(const struct trainer_update_config *config,
                                                       const struct trainer_tensor *tensor);
-// Every rule matches a tensor of the network. Errors: BASE_EINVAL.
+// Every rule matches a tensor of the network, or the one beside it (NULL: none). Errors: BASE_EINVAL.
 int trainer_update_check_rules(const struct trainer_update_config *config,
-                               const struct trainer_network *network, struct base_error *error);
+                               const struct trainer_network *network, const struct trainer_tensor *beside,
+                               struct base_error *error);
 
 struct trainer_update;
 
 // `config` has passed the check, with the table's slots, and the table was made with these optimisers; all
-// that is given is borrowed. Takes memory for the state, and for the gradient where one is needed.
-// Errors: BASE_EINVAL: a rule that matches no tensor.
+// that is given is borrowed, but for `beside`, the tensor beside the network's (NULL: none), whose weights
+// lie at `weights`. Takes memory for the state, and for the gradient where one is needed. Errors:
+// BASE_EINVAL: a rule that matches no tensor.
 struct trainer_update *trainer_update_new(const struct trainer_update_config *config, uint32_t slots,
                                           uint32_t batch, struct trainer_network *network,
-                                          struct trainer_table *table, struct trainer_workers *workers,
+                                          struct trainer_table *table, const struct trainer_tensor *beside,
+                                          float *weights, struct trainer_workers *workers,
                                           struct base_error *error);
 void trainer_update_free(struct trainer_update *update); // takes NULL
 
 // After backward of n samples, which was found finite: moves rows and dense weights. x, dx: of that pass;
-// examples: trained when this is done.
+// beside: the gradient of the tensor beside, summed as all are; examples: trained when this is done.
 void trainer_update_step(struct trainer_update *update, struct trainer_gather *gather, const float *x,
-                         const float *dx, uint32_t n, uint64_t examples);
+                         const float *dx, const float *beside, uint32_t n, uint64_t examples);
 
 // Counted only where something is not plain SGD.
 struct trainer_update_figures {
@@ -91,11 +97,13 @@ void trainer_update_set_figures(struct trainer_update *update, struct trainer_up
 bool trainer_update_stateless(const struct trainer_update *update);
 
 // The optimiser of a tensor as the model numbers them (the network's, then the slots' out-of-vocabulary
-// rows), and its state, contiguous, [*floats]; NULL and 0: it has none.
+// rows, then the one beside), and its state, contiguous, [*floats]; NULL and 0: it has none.
 const struct trainer_optimiser_config *trainer_update_optimiser(const struct trainer_update *update,
                                                                 uint32_t tensor);
 float *trainer_update_state(struct trainer_update *update, uint32_t tensor, size_t *floats);
-// Bytes of state of the network's tensors; and with the gradient, where one is needed.
+// The state of a dense tensor that has learned nothing but has the weights that it has now.
+void trainer_update_restart(struct trainer_update *update, uint32_t tensor);
+// Bytes of state of the network's tensors and the one beside; and with the gradient, where one is needed.
 uint64_t trainer_update_state_bytes(const struct trainer_update *update);
 uint64_t trainer_update_bytes(const struct trainer_update *update);
 

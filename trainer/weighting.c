@@ -2,10 +2,21 @@
 #include "trainer/weighting.h"
 
 #include <math.h>
+#include <stdio.h>
 
 static bool weighting_learns(const struct trainer_loss_config *config)
 {
     return config->weighting == TRAINER_WEIGHTING_UNCERTAINTY;
+}
+
+bool trainer_weighting_tensor(const struct trainer_loss_config *config, struct trainer_tensor *tensor)
+{
+    if (!weighting_learns(config)) {
+        return false;
+    }
+    *tensor = (struct trainer_tensor){.rows = 1, .columns = config->tasks};
+    snprintf(tensor->name, sizeof tensor->name, "weighting.log_variance");
+    return true;
 }
 
 void trainer_weighting_begin(const struct trainer_loss_config *config, uint64_t examples,

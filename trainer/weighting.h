@@ -9,6 +9,7 @@
 #define TRAINER_WEIGHTING_H
 
 #include "trainer/loss.h"
+#include "trainer/network.h"
 
 // A minibatch's weighting. Plain data.
 struct trainer_weighting_step {
@@ -18,6 +19,8 @@ struct trainer_weighting_step {
     float weighted[BASE_TASKS_MAX];  // sum of the weighted losses
 };
 
+// The tensor of the log variances, [1 x tasks], its offset 0. False: the configuration has none.
+bool trainer_weighting_tensor(const struct trainer_loss_config *config, struct trainer_tensor *tensor);
 // Begins a minibatch after `examples` trained ones. log_variance: [tasks] s_k; not read with fixed weights.
 void trainer_weighting_begin(const struct trainer_loss_config *config, uint64_t examples,
                              const float *log_variance, struct trainer_weighting_step *step);

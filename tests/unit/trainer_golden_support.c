@@ -9,7 +9,7 @@
 
 #include "base/bytes.h"
 
-enum { RECORDS_MAX = 512 };
+enum { RECORDS_MAX = 1024 };
 static const double tolerance = 1e-5; // of the largest value of the record
 
 struct record {

@@ -197,6 +197,21 @@ Test(trainer_loss_golden, uncertainty_and_decay)
     run("uncertainty", &config);
 }
 
+// The log variances are a tensor like the others: a rule finds them, the schedule is theirs too.
+Test(trainer_loss_golden, uncertainty_by_adam)
+{
+    struct trainer_model_config config = config_make();
+    struct trainer_loss_config *loss = values(&config);
+    struct trainer_tensor_rule rule = {"weighting.*", trainer_optimiser_usual(TRAINER_OPTIMISER_ADAM, 0.05)};
+    loss->events[2] = true;
+    loss->weighting = TRAINER_WEIGHTING_UNCERTAINTY;
+    config.update.dense = trainer_optimiser_usual(TRAINER_OPTIMISER_MOMENTUM, 0.1);
+    config.update.schedule_dense.warmup = 400;
+    config.update.rules = 1;
+    config.update.rule = &rule;
+    run("uncertainty_adam", &config);
+}
+
 // All of it together gives the same bits, log variances included, whatever the number of workers.
 Test(trainer_loss_golden, bits_do_not_depend_on_workers)
 {

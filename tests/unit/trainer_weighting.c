@@ -144,6 +144,105 @@ Test(trainer_weighting, what_is_learned_is_cut_and_restored)
     map_free(&map);
 }
 
+static void map_copy(const struct map *from, struct map *to)
+{
+    for (size_t i = 0; i < from->count; i++) {
+        map_put(to, base_buffer_span(&from->entries[i].key), base_buffer_span(&from->entries[i].value));
+    }
+}
+
+// Of every optimiser that a dense tensor can have: its state is in the cut, and a restored model goes on from
+// it.
+Test(trainer_weighting, the_optimisers_state_is_cut_and_restored)
+{
+    for (int kind = 0; kind < TRAINER_OPTIMISERS; kind++) {
+        if (kind == TRAINER_OPTIMISER_ROWWISE_ADAGRAD) {
+            continue;
+        }
+        struct map map = {0}, copy = {0};
+        struct trainer_model_config *config = cut_config_make(1, 100000);
+        struct trainer_tensor_rule rule = {"weighting.log_variance",
+                                           trainer_optimiser_usual((enum trainer_optimiser_kind)kind, 0.05)};
+        config->loss.weighting = TRAINER_WEIGHTING_UNCERTAINTY;
+        config->update.rules = 1;
+        config->update.rule = &rule;
+        struct trainer_model *model = model_make(config, true);
+        model_train(model, 3, 0, 5);
+        cut_at_once(model, &map);
+        map_copy(&map, &copy);
+        struct trainer_model *other = cut_restore(config, &copy);
+        model_train(model, 3, 100, 5);
+        model_train(other, 3, 100, 5);
+        cr_expect_eq(trainer_model_hash(other), trainer_model_hash(model), "%d", kind);
+        cut_at_once(model, &map);
+        cut_at_once(other, &copy);
+        map_compare(&map, &copy, CUT_SLOTS, true);
+        trainer_model_free(other);
+
+        // Another optimiser is refused by name.
+        if (kind != TRAINER_OPTIMISER_SGD) {
+            struct base_error error;
+            rule.optimiser.kind = TRAINER_OPTIMISER_SGD;
+            other = model_make(config, true);
+            struct trainer_cut_source source = map_source(&map, false);
+            cr_expect_eq(trainer_model_restore(other, &source, &error), -1);
+            cr_expect(error.code == BASE_ECONFLICT && strstr(error.text, "tensor weighting.log_variance is"),
+                      "%s", error.text);
+            trainer_model_free(other);
+        }
+        trainer_model_free(model);
+        map_free(&map);
+        map_free(&copy);
+    }
+}
+
+// Cuts of before version 3, which say nothing of it: the log variances stay, their state is new. FTRL's must
+// then rest on them, else they would fall back to 0.
+Test(trainer_weighting, an_older_cut_begins_with_new_state)
+{
+    static const enum trainer_optimiser_kind kinds[] = {TRAINER_OPTIMISER_MOMENTUM, TRAINER_OPTIMISER_FTRL};
+    for (int i = 0; i < 2; i++) {
+        struct map map = {0};
+        struct trainer_model_config *config = cut_config_make(1, 100000);
+        struct trainer_tensor_rule rule = {"weighting.log_variance", {.rate = 0.5}};
+        config->loss.weighting = TRAINER_WEIGHTING_UNCERTAINTY;
+        config->update.dense = trainer_optimiser_usual(kinds[i], 0.01);
+        config->update.rules = 1;
+        config->update.rule = &rule;
+        struct trainer_model *model = model_make(config, true);
+        uint32_t tensors;
+        trainer_model_tensors(model, &tensors);
+        model_train(model, 3, 0, 20);
+        cut_at_once(model, &map);
+        struct map_entry *section = map_find(&map, base_span_string("m"));
+        cr_assert_eq(section->value.data[8], 2, "written as version 2, as ever");
+        config->update.rules = 0;
+        struct trainer_model *other = cut_restore(config, &map);
+        model_train(other, 3, 160, 1);
+        const float *before = trainer_model_tensor(model, tensors), *s = trainer_model_tensor(other, tensors);
+        for (uint32_t k = 0; k < MODEL_TASKS; k++) {
+            cr_expect(fabsf(before[k]) > 0.05f && s[k] != before[k] && fabsf(s[k] - before[k]) < 0.02f,
+                      "%d: %g %g", i, (double)before[k], (double)s[k]);
+        }
+        trainer_model_free(other);
+        trainer_model_free(model);
+        map_free(&map);
+    }
+}
+
+// Without uncertainty there is no such tensor.
+Test(trainer_weighting, fixed_weights_have_no_tensor)
+{
+    struct trainer_model_config *config = cut_config_make(1, 100000);
+    struct trainer_tensor_rule rule = {"weighting.log_variance", {.rate = 0.5}};
+    struct base_error error;
+    config->update.rules = 1;
+    config->update.rule = &rule;
+    cr_expect_null(trainer_model_new(config, true, &error));
+    cr_expect(error.code == BASE_EINVAL && strstr(error.text, "\"weighting.log_variance\": there is none"),
+              "%s", error.text);
+}
+
 // Readers know nothing of it: what is published has the same tensors.
 Test(trainer_weighting, is_not_published)
 {

@@ -43,6 +43,8 @@ SCENARIOS = {
     "ips": dict(CLICKED, correction="ips"),
     "dr": dict(CLICKED, correction="dr"),
     "uncertainty": dict(VALUES, uncertainty=True, decay=[1.0, 0.25, 1.0, 0.5], decay_examples=320.0),
+    # the log variances by Adam, all else by momentum, both rates warmed up over 400 examples
+    "uncertainty_adam": dict(VALUES, uncertainty=True, warmup=400.0, momentum=0.9, variance_rate=0.05),
 }
 
 
@@ -167,6 +169,13 @@ def train(file, name, scenario, initial, data):
     tensors = {key: value.clone().requires_grad_() for key, value in initial.items()}
     s = torch.zeros(TASKS, dtype=torch.float64, requires_grad=True)
     half = torch.tensor([0.5 if kind == "mse" else 1.0 for kind in scenario["kinds"]], dtype=torch.float64)
+    optimisers = [torch.optim.SGD(tensors.values(), lr=RATE, momentum=scenario.get("momentum", 0.0))]
+    if "variance_rate" in scenario:
+        optimisers.append(torch.optim.Adam([s], lr=scenario["variance_rate"]))
+    else:
+        optimisers.append(torch.optim.SGD([s], lr=RATE))
+    schedules = [torch.optim.lr_scheduler.LambdaLR(
+        o, lambda step: min(1.0, (step + 1) * BATCH / scenario.get("warmup", 1.0))) for o in optimisers]
     summed = []
     for step in range(STEPS):
         rows = {key: value[step * BATCH:(step + 1) * BATCH] for key, value in data.items()}
@@ -190,11 +199,9 @@ def train(file, name, scenario, initial, data):
         summed.append(loss)
         for tensor in [*tensors.values(), s]:
             tensor.grad = None
-        loss.sum().backward()
-        with torch.no_grad():
-            for tensor in [*tensors.values(), s]:
-                if tensor.grad is not None:
-                    tensor -= RATE / BATCH * tensor.grad
+        (loss.sum() / BATCH).backward()
+        for each in optimisers + schedules:
+            each.step()
     write(file, f"{name}/loss", torch.stack(summed))
     for key, tensor in tensors.items():
         write(file, f"{name}/final/{key}", tensor)
