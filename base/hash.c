@@ -1,6 +1,8 @@
 // Hashes: thin names over xxHash. See hash.h.
 #include "base/hash.h"
 
+#include <assert.h>
+
 // Compiled here from its header, with our own optimisation: Debian's library takes twice as long for more
 // than 240 bytes, and records, segments and the log's check are that long. The values are the same.
 #define XXH_INLINE_ALL
@@ -21,13 +23,28 @@ uint64_t base_hash_slot_bytes(uint64_t salt, struct base_span value)
     return base_hash_bytes(value, salt);
 }
 
+static void hash_put(uint8_t bytes[8], uint64_t value)
+{
+    for (int i = 0; i < 8; i++) {
+        bytes[i] = (uint8_t)(value >> (8 * i));
+    }
+}
+
 uint64_t base_hash_slot_integer(uint64_t salt, int64_t value)
 {
     uint8_t bytes[8];
-    for (int i = 0; i < 8; i++) {
-        bytes[i] = (uint8_t)((uint64_t)value >> (8 * i));
-    }
+    hash_put(bytes, (uint64_t)value);
     return base_hash_bytes(base_span_make(bytes, sizeof bytes), salt);
+}
+
+uint64_t base_hash_slot_keys(uint64_t salt, const uint64_t *keys, uint32_t count)
+{
+    uint8_t bytes[8 * BASE_HASH_KEYS_MAX];
+    assert(count <= BASE_HASH_KEYS_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        hash_put(bytes + (size_t)8 * i, keys[i]);
+    }
+    return base_hash_bytes(base_span_make(bytes, (size_t)8 * count), salt);
 }
 
 // The state itself is xxHash's; the wrapper type keeps its header out of ours.

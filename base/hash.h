@@ -17,6 +17,11 @@ uint64_t base_hash_slot_salt(const char *slot_name);
 uint64_t base_hash_slot_bytes(uint64_t salt, struct base_span value);
 uint64_t base_hash_slot_integer(uint64_t salt, int64_t value);
 
+// The key of a combination of keys, as a cross of slots makes it: XXH3 of the keys, eight bytes each,
+// little-endian, in order, seeded with the cross' salt. At most BASE_HASH_KEYS_MAX keys.
+enum { BASE_HASH_KEYS_MAX = 4 };
+uint64_t base_hash_slot_keys(uint64_t salt, const uint64_t *keys, uint32_t count);
+
 // A running hash over several pieces, equal to that of their concatenation. Thread: the caller's.
 struct base_hasher *base_hasher_new(void);
 void base_hasher_update(struct base_hasher *hasher, const void *data, size_t size);

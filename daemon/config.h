@@ -153,6 +153,7 @@ struct daemon_config_slot {
     uint64_t admission;
     int64_t expiry;
     struct base_config_reals boundaries; // any: from a numeric path
+    struct base_config_strings cross;    // any: of these slots, and there is no path
     struct daemon_config_update update;
 };
 

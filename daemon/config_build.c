@@ -1,7 +1,7 @@
 // The daemon's configuration: what the rooms take of it. Built once after the checks; lent from then on.
 //
 // Columns: a slot without boundaries is a categorical column; numeric inputs, then slots with boundaries, are
-// the numeric columns. Tasks: the actions in their order, stages first.
+// the numeric columns; a cross has none. Tasks: the actions in their order, stages first.
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
@@ -96,6 +96,9 @@ static void build_columns(struct daemon_config *config)
     for (uint32_t i = 0; i < slots; i++) {
         const struct daemon_config_slot *row = daemon_config_slot(config, i);
         struct consumer_column column = {row->name, row->path};
+        if (row->cross.count > 0) {
+            continue;
+        }
         if (row->boundaries.count > 0) {
             numeric[layout.numeric++] = column;
         } else {
@@ -138,6 +141,13 @@ static void build_features(struct daemon_config *config, struct trainer_features
         slot->row.admission = (uint32_t)row->admission;
         slot->row.expiry_ms = row->expiry;
         slot->pooling = (enum trainer_pooling)row->pooling;
+        if (row->cross.count > 0) {
+            slot->crossed = row->cross.count;
+            for (uint32_t c = 0; c < slot->crossed; c++) {
+                slot->cross[c] = (uint16_t)config_slots_find(config, row->cross.item[c]);
+            }
+            continue;
+        }
         slot->bucketised = row->boundaries.count > 0;
         slot->column = slot->bucketised ? numeric++ : categorical++;
         slot->boundaries = row->boundaries.count;

@@ -428,6 +428,7 @@ static void check_alias(const struct check *check, const char *const *field)
     }
 }
 
+// path: NULL: it has none.
 static void check_feature_name(const struct check *check, const char *const *field, const char *const *path)
 {
     if (!*field) {
@@ -436,6 +437,9 @@ static void check_feature_name(const struct check *check, const char *const *fie
     if (!name_fits(*field, name_letters, CHECK_NAME_MAX)) {
         FAIL(check, field, "\"%.64s\" must be 1 to %d of a-z, A-Z, 0-9, '_', '-', '.'", *field,
              CHECK_NAME_MAX);
+    }
+    if (!path) {
+        return;
     }
     const void *where = check_given(check, path) ? (const void *)path : field;
     if (!text_set(*path)) {
@@ -448,7 +452,7 @@ static void check_feature_name(const struct check *check, const char *const *fie
 
 static void check_slot(const struct check *check, const struct daemon_config_slot *slot)
 {
-    check_feature_name(check, &slot->name, &slot->path);
+    check_feature_name(check, &slot->name, slot->cross.count > 0 ? NULL : &slot->path);
     if (slot->dimension % 4 != 0) {
         FAIL(check, &slot->dimension, "%llu is not a multiple of 4", (unsigned long long)slot->dimension);
     }
@@ -505,6 +509,7 @@ static void check_features(const struct check *check)
             }
         }
     }
+    config_slots_check(config, check->problems);
     if (columns > BASE_NUMERIC_MAX) {
         FAIL(check, &config->numerics,
              "%u numeric columns with those of bucketised slots; at most %d are allowed", columns,

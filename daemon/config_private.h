@@ -8,6 +8,10 @@
 void config_check(struct daemon_config *config, struct base_config_problems *problems);
 // The part of config_check that is about source.offsets and source.ends.
 void config_offsets_check(const struct daemon_config *config, struct base_config_problems *problems);
+// The part that is about slots that stand on other slots.
+void config_slots_check(const struct daemon_config *config, struct base_config_problems *problems);
+// The place of the slot of that name; slots.count: there is none.
+uint32_t config_slots_find(const struct daemon_config *config, const char *name);
 // The part that is about losses, funnel and joint loss; and what config_build makes of it: built->model.loss
 // and the tasks' names.
 void config_tasks_check(const struct daemon_config *config, struct base_config_problems *problems);

@@ -276,6 +276,13 @@ static const struct base_config_row slot_rows[] = {
      FIELD(daemon_config_slot, boundaries),
      .fallback = "[]",
      .description = "Ascending: the path is a number, and the key the count of boundaries at or below it."},
+    {.name = "cross",
+     .type = BASE_CONFIG_STRINGS,
+     FIELD(daemon_config_slot, cross),
+     .fallback = "[]",
+     .flags = BASE_CONFIG_ADDED,
+     .description = "A cross of 2 to 4 other slots instead of a path: every combination of their values has a "
+                    "row of its own (docs/models.md)."},
     UPDATE_ROWS(daemon_config_slot, "Of its rows", "sparse"),
 };
 const struct base_config_table config_slot_table =

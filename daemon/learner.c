@@ -67,6 +67,7 @@ static void learner_show(struct daemon_learner *learner, bool ended)
         .set_aside = learner->set_aside,
         .finals = learner->finals,
         .update = trainer_model_update_figures(learner->config.model),
+        .cut_crosses = trainer_model_cut_crosses(learner->config.model),
         .fingerprint = learner->fingerprint,
         .tick = learner->tick,
         .tasks = trainer_model_config(learner->config.model)->loss.tasks,

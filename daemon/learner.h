@@ -56,6 +56,7 @@ struct daemon_learner_state {
     uint64_t samples, minibatches, set_aside;
     uint64_t finals; // samples that were evaluated only
     struct trainer_update_figures update;
+    uint64_t cut_crosses; // trainer_model_cut_crosses
     uint64_t
         fingerprint; // of the sequence of samples: their sum, modulo 2^64, of XXH3 over identity and labels
     int64_t tick;    // the last one that is learned; INT64_MIN: none

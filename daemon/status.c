@@ -209,6 +209,7 @@ char *daemon_status_text(const struct daemon_config *config, const struct daemon
                         status_clipped(config->model.clip.dense, update->clipped_dense, update->steps));
     json_object_set_new(object, "clipped_sparse",
                         status_clipped(config->model.clip.sparse, update->clipped_sparse, update->steps));
+    json_object_set_new(object, "cut_crosses", json_integer((json_int_t)now->learner.cut_crosses));
     json_object_set_new(
         object, "events_per_s",
         status_real(status_rate(before->ingest.counts.events, now->ingest.counts.events, seconds)));

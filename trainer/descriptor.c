@@ -143,7 +143,15 @@ static json_t *write_slots(const struct trainer_features_config *features)
         put(slot, "name", json_string(config->row.name));
         put(slot, "dimension", json_integer(config->row.dimension));
         put(slot, "pooling", json_string(config->pooling == TRAINER_POOLING_MEAN ? "mean" : "sum"));
-        put(slot, config->bucketised ? "numeric" : "categorical", json_integer(config->column));
+        if (config->crossed) {
+            json_t *cross = json_array();
+            for (uint32_t c = 0; c < config->crossed; c++) {
+                add(cross, json_integer(config->cross[c]));
+            }
+            put(slot, "cross", cross);
+        } else {
+            put(slot, config->bucketised ? "numeric" : "categorical", json_integer(config->column));
+        }
         if (config->bucketised) {
             json_t *boundaries = json_array();
             for (uint32_t i = 0; i < config->boundaries; i++) {
@@ -253,6 +261,15 @@ json_t *descriptor_tensors(const struct trainer_model_config *config, struct bas
     return array;
 }
 
+uint32_t descriptor_format(const struct trainer_features_config *features)
+{
+    uint32_t format = DESCRIPTOR_FORMAT;
+    for (uint32_t s = 0; s < features->slots; s++) {
+        format = features->slot[s].crossed ? DESCRIPTOR_FORMAT_DERIVED : format;
+    }
+    return format;
+}
+
 char *trainer_descriptor_write(const struct trainer_model_config *config,
                                const struct trainer_descriptor_columns *columns)
 {
@@ -267,7 +284,7 @@ char *trainer_descriptor_write(const struct trainer_model_config *config,
         write_columns(columns->categorical, columns->categorical_paths, features->layout.categorical));
     put(all, "numeric", write_columns(columns->numeric, columns->numeric_paths, features->layout.numeric));
     json_t *root = json_object();
-    put(root, "format", json_integer(DESCRIPTOR_FORMAT));
+    put(root, "format", json_integer(descriptor_format(features)));
     put(root, "hashing", json_string(DESCRIPTOR_HASHING));
     put(root, "canonical_bytes", json_string(DESCRIPTOR_CANONICAL_BYTES));
     put(root, "columns", all);

@@ -162,18 +162,52 @@ static int parse_boundaries(const json_t *json, struct trainer_slot_config *slot
     return 0;
 }
 
+// trainer_features_check says the rest of it.
+static int parse_cross(const json_t *json, struct trainer_slot_config *slot, struct base_error *error)
+{
+    const json_t *array;
+    if (field_array(json, "slots[]", "cross", 2, TRAINER_CROSS_SLOTS_MAX, &array, &slot->crossed, error)) {
+        return -1;
+    }
+    for (uint32_t i = 0; i < slot->crossed; i++) {
+        const json_t *place = json_array_get(array, i);
+        json_int_t number = json_integer_value(place);
+        if (!json_is_integer(place) || number < 0 || number >= TRAINER_SLOTS_MAX) {
+            return base_error_set(error, BASE_EFORMAT,
+                                  "descriptor: slots[].cross[] is not the place of a slot");
+        }
+        slot->cross[i] = (uint16_t)number;
+    }
+    return 0;
+}
+
+// Where a slot's keys come from: a column, a column and boundaries, other slots.
+static int parse_source(const json_t *json, struct trainer_slot_config *slot, struct base_error *error)
+{
+    if (json_object_get(json, "cross")) {
+        return parse_cross(json, slot, error);
+    }
+    const char *source = slot->bucketised ? "numeric" : "categorical";
+    if (field_uint(json, "slots[]", source, 0, BASE_CATEGORICAL_MAX, &slot->column, error)) {
+        return -1;
+    }
+    return slot->bucketised ? parse_boundaries(json, slot, error) : 0;
+}
+
 static int parse_slot(const json_t *json, struct trainer_slot_config *slot, struct base_error *error)
 {
     static const char *const categorical[] = {"name", "dimension", "pooling", "categorical", NULL};
     static const char *const bucketised[] = {"name", "dimension", "pooling", "numeric", "boundaries", NULL};
+    static const char *const cross[] = {"name", "dimension", "pooling", "cross", NULL};
     const char *pooling = "";
     slot->bucketised = json_object_get(json, "numeric") != NULL;
-    const char *source = slot->bucketised ? "numeric" : "categorical";
-    if (fields_are(json, "slots[]", slot->bucketised ? bucketised : categorical, error) ||
+    const char *const *fields = json_object_get(json, "cross") ? cross
+                                : slot->bucketised             ? bucketised
+                                                               : categorical;
+    if (fields_are(json, "slots[]", fields, error) ||
         field_string(json, "slots[]", "name", &slot->row.name, error) ||
         field_uint(json, "slots[]", "dimension", 4, TRAINER_DIMENSION_MAX, &slot->row.dimension, error) ||
-        field_string(json, "slots[]", "pooling", &pooling, error) ||
-        field_uint(json, "slots[]", source, 0, BASE_CATEGORICAL_MAX, &slot->column, error)) {
+        field_string(json, "slots[]", "pooling", &pooling, error) || parse_source(json, slot, error)) {
         return -1;
     }
     slot->row.admission = 1;
@@ -182,7 +216,7 @@ static int parse_slot(const json_t *json, struct trainer_slot_config *slot, stru
         return base_error_set(error, BASE_EFORMAT, "descriptor: pooling \"%.80s\" is not known", pooling);
     }
     slot->pooling = mean ? TRAINER_POOLING_MEAN : TRAINER_POOLING_SUM;
-    return slot->bucketised ? parse_boundaries(json, slot, error) : 0;
+    return 0;
 }
 
 static int parse_numeric_input(const json_t *json, struct trainer_numeric_config *numeric,
@@ -435,18 +469,21 @@ static int parse_root(const json_t *root, struct descriptor_memory *memory,
     static const char *const fields[] = {
         "format", "hashing", "canonical_bytes", "columns", "slots", "numeric_inputs",
         "inputs", "body",    "tasks",           "tensors", NULL};
-    uint32_t format;
+    uint32_t format = 0;
     if (!json_is_object(root) || !json_object_get(root, "format")) {
         return base_error_set(error, BASE_EFORMAT, "descriptor: no format");
     }
     // First the format: of another version nothing else can be expected to fit.
-    if (field_uint(root, "root", "format", DESCRIPTOR_FORMAT, DESCRIPTOR_FORMAT, &format, error) ||
+    if (field_uint(root, "root", "format", DESCRIPTOR_FORMAT, DESCRIPTOR_FORMAT_DERIVED, &format, error) ||
         fields_are(root, "root", fields, error) ||
         field_equals(root, "root", "hashing", DESCRIPTOR_HASHING, error) ||
         field_equals(root, "root", "canonical_bytes", DESCRIPTOR_CANONICAL_BYTES, error) ||
         parse_features(root, memory, descriptor, error) || parse_model(root, &descriptor->config, error) ||
         check_tensors(root, &descriptor->config, error)) {
         return -1;
+    }
+    if (format != descriptor_format(&descriptor->config.features)) {
+        return base_error_set(error, BASE_EFORMAT, "descriptor: what it says is not of format %u", format);
     }
     return 0;
 }

@@ -6,7 +6,9 @@
 
 #include "trainer/descriptor.h"
 
-enum { DESCRIPTOR_FORMAT = 1 };
+// The second has slots that are more than a column's rows in x. A format of its own, so that also readers
+// which look at no slot's fields refuse it.
+enum { DESCRIPTOR_FORMAT = 1, DESCRIPTOR_FORMAT_DERIVED = 2 };
 
 #define DESCRIPTOR_HASHING "xxh3-64 seeded with xxh3-64(slot name)"
 #define DESCRIPTOR_CANONICAL_BYTES                                                                           \
@@ -19,6 +21,9 @@ extern const char *const descriptor_losses[]; // by enum trainer_loss_kind
 // Canonical JSON of a value: object keys sorted by bytes, no white space, a real with the fewest digits that
 // read back as the same number. The caller frees.
 char *descriptor_canonical(const json_t *value);
+
+// The format that says what these features are.
+uint32_t descriptor_format(const struct trainer_features_config *features);
 
 // The tasks of a configuration, as JSON.
 json_t *descriptor_tasks(const struct trainer_model_config *config);

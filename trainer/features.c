@@ -37,17 +37,50 @@ static int features_check_boundaries(const struct trainer_slot_config *slot, str
     return 0;
 }
 
+static int features_check_cross(const struct trainer_features_config *config,
+                                const struct trainer_slot_config *slot, struct base_error *error)
+{
+    if (slot->crossed < 2 || slot->crossed > TRAINER_CROSS_SLOTS_MAX) {
+        return base_error_set(error, BASE_EINVAL, "slot %s: a cross of %u slots is not one of 2..%d",
+                              slot->row.name, slot->crossed, TRAINER_CROSS_SLOTS_MAX);
+    }
+    if (slot->bucketised) {
+        return base_error_set(error, BASE_EINVAL, "slot %s: a cross has no boundaries", slot->row.name);
+    }
+    for (uint32_t c = 0; c < slot->crossed; c++) {
+        uint32_t other = slot->cross[c];
+        if (other >= config->slots) {
+            return base_error_set(error, BASE_EINVAL, "slot %s: a cross with slot %u, but there are %u",
+                                  slot->row.name, other, config->slots);
+        }
+        if (config->slot[other].crossed) {
+            return base_error_set(error, BASE_EINVAL, "slot %s: a cross with slot %s, which is a cross",
+                                  slot->row.name, config->slot[other].row.name);
+        }
+        for (uint32_t before = 0; before < c; before++) {
+            if (slot->cross[before] == other) {
+                return base_error_set(error, BASE_EINVAL, "slot %s: a cross with slot %s twice",
+                                      slot->row.name, config->slot[other].row.name);
+            }
+        }
+    }
+    return 0;
+}
+
 static int features_check_slot(const struct trainer_features_config *config,
                                const struct trainer_slot_config *slot, struct base_error *error)
 {
+    if (slot->pooling != TRAINER_POOLING_SUM && slot->pooling != TRAINER_POOLING_MEAN) {
+        return base_error_set(error, BASE_EINVAL, "slot %s: unknown pooling %d", slot->row.name,
+                              (int)slot->pooling);
+    }
+    if (slot->crossed) {
+        return features_check_cross(config, slot, error);
+    }
     uint32_t columns = slot->bucketised ? config->layout.numeric : config->layout.categorical;
     if (slot->column >= columns) {
         return base_error_set(error, BASE_EINVAL, "slot %s: column %u, but there are %u", slot->row.name,
                               slot->column, columns);
-    }
-    if (slot->pooling != TRAINER_POOLING_SUM && slot->pooling != TRAINER_POOLING_MEAN) {
-        return base_error_set(error, BASE_EINVAL, "slot %s: unknown pooling %d", slot->row.name,
-                              (int)slot->pooling);
     }
     return slot->bucketised ? features_check_boundaries(slot, error) : 0;
 }

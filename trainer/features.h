@@ -7,9 +7,15 @@
 
 #include "base/columns.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "trainer/table.h"
 
-enum { TRAINER_BOUNDARIES_MAX = 256 };
+enum {
+    TRAINER_BOUNDARIES_MAX = 256,
+    TRAINER_CROSS_SLOTS_MAX = BASE_HASH_KEYS_MAX, // slots that a cross combines
+    // Combinations that an impression has in a cross; of more the first in order are taken, the rest counted.
+    TRAINER_CROSS_KEYS_MAX = BASE_COLUMN_KEYS_MAX,
+};
 
 enum trainer_pooling { TRAINER_POOLING_SUM, TRAINER_POOLING_MEAN };
 
@@ -21,6 +27,12 @@ struct trainer_slot_config {
     uint32_t column;     // categorical column; bucketised: numeric column
     uint32_t boundaries; // bucketised
     double boundary[TRAINER_BOUNDARIES_MAX]; // ascending
+    // A cross: a key for every combination of one key of each of these slots, which are others and no
+    // crosses. Combinations come in the order of the slots' keys, those of the last slot fastest; a slot
+    // without a key leaves none. key = base_hash_slot_keys(salt, their keys). No column, boundaries unused.
+    // 0: no cross.
+    uint32_t crossed;
+    uint16_t cross[TRAINER_CROSS_SLOTS_MAX]; // [crossed] places of slots
 };
 
 // A plain numeric input: ((log1p ? sign(v) * log1p(|v|) : v) - mean) / deviation, computed in double

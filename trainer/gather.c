@@ -22,6 +22,7 @@ struct gather_slot {
     uint32_t offset; // in x
     uint32_t dimension;
     bool mean;
+    uint64_t salt;
     uint64_t *bucket_keys; // bucketised: [boundaries + 1] key of every bucket
     double squares;        // of the update's gradients
 };
@@ -36,6 +37,7 @@ struct trainer_gather {
     uint32_t *begin;           // [slots x (batch + 1)]
     uint32_t *column_keys;     // [categorical]: where a sample's keys of a column start
     float *x;                  // [batch x width]
+    uint64_t cut;              // combinations of crosses that were left out
     // By occurrence, [capacity]:
     uint32_t occurrences, capacity;
     uint64_t *keys;
@@ -72,11 +74,11 @@ struct trainer_gather *trainer_gather_new(const struct trainer_features_config *
         slot->dimension = config->row.dimension;
         slot->mean = config->pooling == TRAINER_POOLING_MEAN;
         gather->numerics_offset += slot->dimension;
+        slot->salt = base_hash_slot_salt(config->row.name);
         if (config->bucketised) {
-            uint64_t salt = base_hash_slot_salt(config->row.name);
             slot->bucket_keys = base_alloc((config->boundaries + 1) * sizeof *slot->bucket_keys);
             for (uint32_t i = 0; i <= config->boundaries; i++) {
-                slot->bucket_keys[i] = base_hash_slot_integer(salt, i);
+                slot->bucket_keys[i] = base_hash_slot_integer(slot->salt, i);
             }
         }
     }
@@ -138,6 +140,21 @@ static uint32_t gather_keys(const struct trainer_slot_config *slot, const struct
     return view->count[slot->column];
 }
 
+// The number of combinations that a sample has in a cross; those beyond the bound are counted.
+static uint32_t gather_combinations(struct trainer_gather *gather, const struct trainer_slot_config *cross,
+                                    const struct base_columns *view)
+{
+    uint64_t combinations = 1; // at most 2^40
+    for (uint32_t c = 0; c < cross->crossed; c++) {
+        combinations *= gather_keys(&gather->features->slot[cross->cross[c]], view);
+    }
+    if (combinations > TRAINER_CROSS_KEYS_MAX) {
+        gather->cut += combinations - TRAINER_CROSS_KEYS_MAX;
+        return TRAINER_CROSS_KEYS_MAX;
+    }
+    return (uint32_t)combinations;
+}
+
 // The number of boundaries <= value.
 static uint32_t gather_bucket(const struct trainer_slot_config *slot, double value)
 {
@@ -158,10 +175,12 @@ static void gather_number(struct trainer_gather *gather)
     const struct trainer_features_config *features = gather->features;
     uint32_t total = 0;
     for (uint32_t s = 0; s < features->slots; s++) {
+        const struct trainer_slot_config *slot = &features->slot[s];
         uint32_t *begin = gather_begin(gather, s);
         for (uint32_t i = 0; i < gather->n; i++) {
             begin[i] = total;
-            total += gather_keys(&features->slot[s], &gather->view[i]);
+            total += slot->crossed ? gather_combinations(gather, slot, &gather->view[i])
+                                   : gather_keys(slot, &gather->view[i]);
         }
         begin[gather->n] = total;
     }
@@ -182,6 +201,9 @@ static void gather_copy_keys(struct trainer_gather *gather, uint32_t i)
         const struct trainer_slot_config *slot = &features->slot[s];
         const uint32_t *begin = gather_begin(gather, s);
         const uint64_t *keys;
+        if (slot->crossed) {
+            continue; // gather_cross, when the others are there
+        }
         if (slot->bucketised) {
             keys = &gather->slot[s].bucket_keys[gather_bucket(slot, view->numeric[slot->column])];
         } else {
@@ -195,12 +217,46 @@ static void gather_copy_keys(struct trainer_gather *gather, uint32_t i)
     }
 }
 
+// The keys of a cross of sample i: combinations of the keys that its slots have by now.
+static void gather_cross(struct trainer_gather *gather, uint32_t s, uint32_t i)
+{
+    const struct trainer_slot_config *cross = &gather->features->slot[s];
+    const uint32_t *begin = gather_begin(gather, s);
+    uint32_t digit[TRAINER_CROSS_SLOTS_MAX] = {0}; // which key of each slot: counted up, the last first
+    for (uint32_t o = begin[i]; o < begin[i + 1]; o++) {
+        uint64_t keys[TRAINER_CROSS_SLOTS_MAX];
+        for (uint32_t c = 0; c < cross->crossed; c++) {
+            keys[c] = gather->keys[gather_begin(gather, cross->cross[c])[i] + digit[c]];
+        }
+        gather->keys[o] = base_hash_slot_keys(gather->slot[s].salt, keys, cross->crossed);
+        gather->slots[o] = (uint16_t)s;
+        gather->sample[o] = i;
+        for (uint32_t c = cross->crossed; c-- > 0;) {
+            const uint32_t *of = gather_begin(gather, cross->cross[c]);
+            if (++digit[c] < of[i + 1] - of[i]) {
+                break;
+            }
+            digit[c] = 0;
+        }
+    }
+}
+
+static void gather_crosses(struct trainer_gather *gather)
+{
+    for (uint32_t s = 0; s < gather->features->slots; s++) {
+        for (uint32_t i = 0; gather->features->slot[s].crossed && i < gather->n; i++) {
+            gather_cross(gather, s, i);
+        }
+    }
+}
+
 int trainer_gather_read(struct trainer_gather *gather, const struct base_span *columns, uint32_t n,
                         struct base_error *error)
 {
     assert(n <= gather->batch);
     gather->n = 0;
     gather->occurrences = 0;
+    gather->cut = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (!base_columns_view(columns[i], gather->features->layout, &gather->view[i])) {
             return base_error_set(error, BASE_EFORMAT,
@@ -213,6 +269,7 @@ int trainer_gather_read(struct trainer_gather *gather, const struct base_span *c
     for (uint32_t i = 0; i < n; i++) {
         gather_copy_keys(gather, i);
     }
+    gather_crosses(gather);
     return 0;
 }
 
@@ -418,4 +475,9 @@ double trainer_gather_squares(struct trainer_gather *gather, const float *dx, st
 uint32_t trainer_gather_occurrences(const struct trainer_gather *gather)
 {
     return gather->occurrences;
+}
+
+uint64_t trainer_gather_cut(const struct trainer_gather *gather)
+{
+    return gather->cut;
 }

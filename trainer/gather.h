@@ -3,9 +3,9 @@
 //   read: columns -> occurrences (slot, key), slot after slot, within it sample after sample
 //   resolve or find: keys -> rows           pool: rows -> x           scatter: dx -> rows
 //
-// An occurrence is one key of one slot of one sample. Pooling and the update go a slot a tile: a tile owns
-// columns of x, or the rows of a slot, so that the number of workers changes nothing. So does the search for
-// rows; new ones are made afterwards, in order.
+// An occurrence is one key of one slot of one sample; keys of crosses are made from those of their slots.
+// Pooling and the update go a slot a tile: a tile owns columns of x, or the rows of a slot, so that the
+// number of workers changes nothing. So does the search for rows; new ones are made afterwards, in order.
 #ifndef TRAINER_GATHER_H
 #define TRAINER_GATHER_H
 
@@ -42,5 +42,7 @@ double trainer_gather_squares(struct trainer_gather *gather, const float *dx,
 
 // Occurrences of what was read.
 uint32_t trainer_gather_occurrences(const struct trainer_gather *gather);
+// Combinations of crosses in what was read that are beyond TRAINER_CROSS_KEYS_MAX of their impression.
+uint64_t trainer_gather_cut(const struct trainer_gather *gather);
 
 #endif

@@ -280,6 +280,7 @@ int trainer_model_step(struct trainer_model *model, const struct base_minibatch 
     if (trainer_gather_read(gather, model->columns, n, error)) {
         return -1;
     }
+    model->cut_crosses += trainer_gather_cut(gather);
     *step = (struct trainer_step){.count = n, .conditional = model->conditional, .products = model->products};
     trainer_table_expire(model->table, now); // so that an empty tick without a call changes nothing
     trainer_gather_resolve(gather, model->table, now, model->workers);
@@ -422,6 +423,11 @@ uint64_t trainer_model_hash(const struct trainer_model *model)
 uint64_t trainer_model_examples(const struct trainer_model *model)
 {
     return model->examples;
+}
+
+uint64_t trainer_model_cut_crosses(const struct trainer_model *model)
+{
+    return model->cut_crosses;
 }
 
 struct trainer_update_figures trainer_model_update_figures(const struct trainer_model *model)

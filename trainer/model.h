@@ -90,6 +90,9 @@ const struct trainer_tensor *trainer_model_tensors(const struct trainer_model *m
 // Where tensor `number` of them lies, [rows x columns] contiguous; a reader writes it before it scores.
 float *trainer_model_tensor(struct trainer_model *model, uint32_t number);
 
+// Combinations of crosses that steps of this process left out: those beyond TRAINER_CROSS_KEYS_MAX of an
+// impression.
+uint64_t trainer_model_cut_crosses(const struct trainer_model *model);
 // Steps, and those of them that were clipped; counted only where something is not plain SGD.
 struct trainer_update_figures trainer_model_update_figures(const struct trainer_model *model);
 // Bytes that the update takes beside the weights: state of dense tensors and a gradient. Rows' state is in

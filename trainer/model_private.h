@@ -42,6 +42,7 @@ struct trainer_model {
     float *conditional;        // [batch x tasks]
     float *products;           // [batch x tasks]
     uint64_t examples;
+    uint64_t cut_crosses; // of this process
     const struct trainer_snapshot *in_flight;
     int64_t settled_tick, flying_tick; // of the snapshots that the table numbers
     struct trainer_cut *cut;           // in progress, or complete and not taken yet

@@ -1,7 +1,7 @@
 // Publishes versions of a small trained model and scores with the C reader, step by step at the word of
-// reader_python.py. Arguments: socket, fp32 or fp16, a body or losses. Each line on standard input publishes
-// a version, "base" or "delta"; the answer is one line of JSON: what the C reader holds and the scores of
-// some impressions.
+// reader_python.py. Arguments: socket, fp32 or fp16, a body, losses or features. Each line on standard input
+// publishes a version, "base" or "delta"; the answer is one line of JSON: what the C reader holds and the
+// scores of some impressions.
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -86,15 +86,15 @@ static void print_version(struct publisher_reader *reader)
 int main(int argc, char **argv)
 {
     trainer_blas_pin(argv);
-    static const char *const losses[] = {"values", "esm2", "imputed"};
+    static const char *const others[] = {"values", "esm2", "imputed", "features"};
     int variant = MODEL_BODIES;
     while (argc == 4 && variant < MODEL_VARIANTS &&
            strcmp(argv[3], variant < MODEL_LOSSES ? trainer_body_names[variant - MODEL_BODIES]
-                                                  : losses[variant - MODEL_LOSSES]) != 0) {
+                                                  : others[variant - MODEL_LOSSES]) != 0) {
         variant++;
     }
     if (argc != 4 || variant == MODEL_VARIANTS) {
-        fprintf(stderr, "usage: reader_python SOCKET fp32|fp16 BODY|values|esm2|imputed\n");
+        fprintf(stderr, "usage: reader_python SOCKET fp32|fp16 BODY|values|esm2|imputed|features\n");
         return 2;
     }
     struct base_error error;

@@ -74,3 +74,14 @@ Test(hash, running_hash_is_that_of_the_concatenation)
     }
     base_hasher_free(NULL);
 }
+
+// The values are those of Python's xxhash over the packed keys.
+Test(hash, keys_of_combinations)
+{
+    uint64_t salt = base_hash_slot_salt("user x item");
+    cr_assert_eq(salt, 0x3805731d68299a9bu);
+    cr_assert_eq(base_hash_slot_keys(salt, (uint64_t[]){1, 0xfedcba9876543210u}, 2), 0x372f7e70ba2d1c4bu);
+    cr_assert_eq(base_hash_slot_keys(salt, (uint64_t[]){1, 2, 3, 4}, 4), 0x45b250d34545e28fu);
+    cr_assert_neq(base_hash_slot_keys(salt, (uint64_t[]){1, 2}, 2),
+                  base_hash_slot_keys(salt, (uint64_t[]){2, 1}, 2));
+}

@@ -10,7 +10,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 
-static struct trainer_slot_config slots[MODEL_SLOTS] = {
+static struct trainer_slot_config slots[MODEL_SLOTS + MODEL_DERIVED] = {
     {.row = {"user", 8, 1, 0}, .column = 0},
     {.row = {"item", 16, 2, 400}, .column = 1}, // admitted at the second occurrence, expires
     {.row = {"tags", 4, 1, 0}, .column = 2, .pooling = TRAINER_POOLING_MEAN},
@@ -19,6 +19,9 @@ static struct trainer_slot_config slots[MODEL_SLOTS] = {
      .column = 0,
      .boundaries = 3,
      .boundary = {1, 10, 100.5}},
+    // Only of MODEL_FEATURES:
+    {.row = {"tag_x_price", 8, 1, 0}, .crossed = 2, .cross = {2, 3}, .pooling = TRAINER_POOLING_MEAN},
+    {.row = {"user_x_item_x_tag", 4, 2, 400}, .crossed = 3, .cross = {0, 1, 2}},
 };
 
 static struct trainer_numeric_config numerics[2] = {
@@ -66,6 +69,7 @@ const struct trainer_model_config *model_config(int variant)
         .rows_max = 100000,
         .workers = 1,
     };
+    config->features.slots += variant == MODEL_FEATURES ? MODEL_DERIVED : 0;
     if (variant == MODEL_LOSSES) {
         static const uint8_t kinds[] = {TRAINER_LOSS_BCE, TRAINER_LOSS_ZILN, TRAINER_LOSS_MSE,
                                         TRAINER_LOSS_POISSON};

@@ -7,6 +7,7 @@
 
 enum {
     MODEL_SLOTS = 4,
+    MODEL_DERIVED = 2, // slots of the variant MODEL_FEATURES on top: crosses
     MODEL_TASKS = 4,
     MODEL_BATCH = 64,
     MODEL_COLUMNS_SIZE = 128, // most bytes of an impression's columns
@@ -14,11 +15,13 @@ enum {
     MODEL_ITEMS = 80,
     MODEL_BODIES = 2,
     MODEL_LOSSES = MODEL_BODIES + TRAINER_BODIES, // values, esm2, imputed
-    MODEL_VARIANTS = MODEL_LOSSES + 3,
+    MODEL_FEATURES = MODEL_LOSSES + 3,
+    MODEL_VARIANTS,
 };
 
 // Borrowed; the same each time. `variant` 1 has another tower, hence another descriptor; MODEL_BODIES + b has
-// the body b; MODEL_LOSSES other losses: of values, with a stage in two branches, with an imputed error.
+// the body b; MODEL_LOSSES other losses: of values, with a stage in two branches, with an imputed error;
+// MODEL_FEATURES further slots, made of others.
 const struct trainer_model_config *model_config(int variant);
 // The caller frees it.
 char *model_descriptor(int variant);

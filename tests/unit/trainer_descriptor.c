@@ -134,6 +134,39 @@ Test(trainer_descriptor, side_tasks_without_a_product_read_back)
     free(text);
 }
 
+// The rich configuration with two crosses, one of them in front of what it combines.
+static struct trainer_model_config *crossed_config(void)
+{
+    static struct trainer_slot_config slots[MODEL_SLOTS + 3];
+    struct trainer_model_config *config = rich_config();
+    memcpy(slots + 1, config->features.slot, (MODEL_SLOTS + 1) * sizeof *slots);
+    slots[0] = (struct trainer_slot_config){.row = {"user x bucket", 4, 1, 0}, .crossed = 2, .cross = {1, 4}};
+    slots[MODEL_SLOTS + 2] = (struct trainer_slot_config){
+        .row = {"all", 8, 1, 0}, .crossed = 4, .cross = {3, 1, 4, 2}, .pooling = TRAINER_POOLING_MEAN};
+    config->features.slot = slots;
+    config->features.slots = MODEL_SLOTS + 3;
+    return config;
+}
+
+Test(trainer_descriptor, crosses_read_back_and_have_a_format_of_their_own)
+{
+    char *text = trainer_descriptor_write(crossed_config(), &columns);
+    cr_assert_not_null(
+        strstr(text, "{\"cross\":[1,4],\"dimension\":4,\"name\":\"user x bucket\",\"pooling\":\"sum\"}"));
+    cr_assert_not_null(
+        strstr(text, "{\"cross\":[3,1,4,2],\"dimension\":8,\"name\":\"all\",\"pooling\":\"mean\"}"));
+    cr_assert_not_null(strstr(text, "\"format\":2,"));
+    struct trainer_descriptor *descriptor = parse(text);
+    const struct trainer_slot_config *read = descriptor->config.features.slot;
+    cr_assert(read[0].crossed == 2 && read[0].cross[0] == 1 && read[0].cross[1] == 4 && !read[0].bucketised);
+    cr_assert(read[MODEL_SLOTS + 2].crossed == 4 && read[1].crossed == 0);
+    char *again = trainer_descriptor_write(&descriptor->config, &descriptor->columns);
+    cr_assert_str_eq(again, text);
+    free(again);
+    free(text);
+    trainer_descriptor_free(descriptor);
+}
+
 // Losses that are not bce, a stage in two branches, an imputed error: said where they are, and only there.
 Test(trainer_descriptor, losses_read_back)
 {
@@ -268,7 +301,15 @@ Test(trainer_descriptor, refuses_what_it_does_not_know)
         {"\"pooling\":\"mean\"", "\"pooling\":\"max\"", "pooling"},
         {"\"pooling\":\"mean\"", "\"pooling\":3", "pooling"},
         {"\"categorical\":1,", "\"categorical\":3,", "items"},
-        {"\"categorical\":1,", "\"cross\":[0,1],", "categorical"},
+        {"\"categorical\":1,", "\"columns\":[0,1],", "categorical"},
+        {"\"categorical\":1,", "\"cross\":[0,1],", "a cross with slot items, which is a cross"},
+        {"\"categorical\":1,", "\"cross\":[0,2],", "not of format 1"},
+        {"\"categorical\":1,", "\"cross\":[0,4],", "there are 4"},
+        {"\"categorical\":1,", "\"cross\":[0,0],", "slot user twice"},
+        {"\"categorical\":1,", "\"cross\":[0],", "cross is not an array of 2..4"},
+        {"\"categorical\":1,", "\"cross\":[0,-1],", "not the place of a slot"},
+        {"\"categorical\":1,", "\"cross\":[0,\"user\"],", "not the place of a slot"},
+        {"\"categorical\":1,", "\"categorical\":1,\"cross\":[0,2],", "slots[] has categorical"},
         {"\"dimension\":8", "\"dimension\":2", "dimension"},
         {"\"dimension\":8", "\"dimension\":12", "inputs"},
         {"\"dimension\":8,\"name\":\"items\"", "\"dimension\":8,\"name\":\"itemz\"", "tensors"},

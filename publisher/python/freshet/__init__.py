@@ -9,7 +9,7 @@ Written from schemas/publication.md alone.
 
 from .bodies import BODIES
 from .chunk import FormatError
-from .model import Model, slot_key
+from .model import Model, cross_keys, slot_key
 from .reader import MissingKey, OlderVersion, Reader
 
-__all__ = ["BODIES", "FormatError", "MissingKey", "Model", "OlderVersion", "Reader", "slot_key"]
+__all__ = ["BODIES", "FormatError", "MissingKey", "Model", "OlderVersion", "Reader", "cross_keys", "slot_key"]

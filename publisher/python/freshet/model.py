@@ -1,5 +1,6 @@
 """A model as its descriptor says: rows by key, dense tensors, and the forward pass in numpy."""
 
+import itertools
 import struct
 
 import numpy
@@ -11,6 +12,9 @@ from .chunk import FormatError
 BODY_FIELDS = {"kind", "levels", "tower_widths"}
 DESCRIPTOR_FIELDS = {"body", "canonical_bytes", "columns", "format", "hashing", "inputs", "numeric_inputs",
                      "slots", "tasks", "tensors"}
+SLOT_SOURCES = ({"categorical"}, {"numeric", "boundaries"}, {"cross"})
+SLOT_FIELDS = {"name", "dimension", "pooling"}
+CROSS_KEYS_MAX = 1024  # combinations of an impression
 TASK_FIELDS = {"branch", "imputed", "loss", "name", "parent", "stage"}
 LOSSES = {"bce", "mse", "poisson", "ziln"}
 SIGMA_MIN, EXPONENT_MAX = numpy.float32(0.1), numpy.float32(25)  # of the log-normal; of expectations
@@ -24,6 +28,14 @@ def slot_key(name, value):
     elif not isinstance(value, (bytes, bytearray)):
         value = struct.pack("<q", int(value))
     return xxhash.xxh3_64_intdigest(value, xxhash.xxh3_64_intdigest(name.encode(), 0))
+
+
+def cross_keys(name, keys):
+    """The keys of the cross `name`: of every combination of one key of each list, the last list's fastest."""
+    salt = xxhash.xxh3_64_intdigest(name.encode(), 0)
+    combinations = itertools.islice(itertools.product(*keys), CROSS_KEYS_MAX)
+    return [xxhash.xxh3_64_intdigest(struct.pack(f"<{len(keys)}Q", *combination), salt)
+            for combination in combinations]
 
 
 def sigmoid(x):
@@ -51,10 +63,13 @@ class Model:
     """rows[slot]: dict of key -> vector. dense: dict of name -> array [rows, columns]."""
 
     def __init__(self, descriptor):
-        if (descriptor.get("format") != 1 or set(descriptor) != DESCRIPTOR_FIELDS
+        if (descriptor.get("format") not in (1, 2) or set(descriptor) != DESCRIPTOR_FIELDS
                 or descriptor["hashing"] != HASHING or set(descriptor["body"]) != BODY_FIELDS
                 or descriptor["body"]["kind"] not in BODIES):
             raise FormatError("a descriptor of unknown format, fields, hashing or body")
+        for slot in descriptor["slots"]:
+            if set(slot) - SLOT_FIELDS not in SLOT_SOURCES or ("cross" in slot and descriptor["format"] != 2):
+                raise FormatError("a slot with unknown fields")
         for task in descriptor["tasks"]:
             if not set(task) <= TASK_FIELDS or task.get("loss", "bce") not in LOSSES:
                 raise FormatError("a task with an unknown field or loss")
@@ -106,7 +121,9 @@ class Model:
             raise FormatError("the dense chunks end before the last tensor")
 
     def keys(self, slot, impression):
-        """The keys of a slot: those of its categorical column, or of a numeric column's bucket."""
+        """The keys of a slot: those of its categorical column, of a numeric column's bucket, or of a cross."""
+        if "cross" in slot:
+            return cross_keys(slot["name"], [self.keys(self.slots[s], impression) for s in slot["cross"]])
         if "categorical" in slot:
             name = self.descriptor["columns"]["categorical"][slot["categorical"]]["name"]
             values = impression.get(name)
@@ -125,14 +142,20 @@ class Model:
         value = impression.get(self.descriptor["columns"]["numeric"][column]["name"])
         return float("nan") if value is None else float(value)
 
+    def _found(self, s, impression, keys):
+        slot = self.slots[s]
+        if keys and "cross" in slot:
+            return cross_keys(slot["name"], [keys(c, self.slots[c], impression) for c in slot["cross"]])
+        return keys(s, slot, impression) if keys else self.keys(slot, impression)
+
     def inputs(self, impressions, keys=None):
         """x, [n, inputs]. An impression maps column names to values; keys(slot index, slot, impression) may
-        give the keys of a slot instead."""
+        give the keys of a slot instead, but for crosses, which are made from those of their slots."""
         x = numpy.zeros((len(impressions), self.descriptor["inputs"]), numpy.float32)
         for i, impression in enumerate(impressions):
             at = 0
             for s, slot in enumerate(self.slots):
-                found = keys(s, slot, impression) if keys else self.keys(slot, impression)
+                found = self._found(s, impression, keys)
                 absent = self.dense["oov." + slot["name"]][0]
                 pooled = x[i, at:at + slot["dimension"]]
                 for key in found:
