@@ -69,6 +69,24 @@ const float *golden_find(const struct golden *golden, uint32_t rows, uint32_t co
     return NULL;
 }
 
+struct base_sample golden_sample(const struct golden *golden, uint32_t rows, uint32_t tasks, uint32_t row)
+{
+    static const char *const names[] = {"mask", "label", "weight", "value"};
+    const float *of[4];
+    for (uint32_t i = 0; i < 4; i++) {
+        of[i] = golden_find(golden, rows, tasks, "%s%s", names[i], "") + (size_t)row * tasks;
+    }
+    struct base_sample sample = {.kind = (uint8_t)golden_find(golden, rows, 1, "%s%s", "kind", "")[row],
+                                 .trains = 1};
+    for (uint32_t k = 0; k < tasks; k++) {
+        sample.mask |= (uint8_t)((of[0][k] > 0) << k);
+        sample.label[k] = of[1][k] > 0;
+        sample.weight[k] = of[2][k];
+        sample.value[k] = sample.label[k] ? of[3][k] : 0;
+    }
+    return sample;
+}
+
 void golden_expect(const float *values, const float *expected, size_t count, const char *mode,
                    const char *what, const char *name)
 {

@@ -63,26 +63,14 @@ static struct trainer_loss_config *clicked(struct trainer_model_config *config)
 static void minibatch_fill(const struct golden *golden, uint32_t step, struct base_minibatch *minibatch)
 {
     const float *x = golden_find(golden, SAMPLES, INPUTS, "%s%s", "x", "");
-    const float *kind = golden_find(golden, SAMPLES, 1, "%s%s", "kind", "");
-    const float *of[4];
-    static const char *const names[] = {"mask", "label", "weight", "value"};
-    for (uint32_t i = 0; i < 4; i++) {
-        of[i] = golden_find(golden, SAMPLES, TASKS, "%s%s", names[i], "");
-    }
     base_minibatch_clear(minibatch, 0);
     for (uint32_t row = step * BATCH; row < (step + 1) * BATCH; row++) {
         double columns[INPUTS];
         for (uint32_t i = 0; i < INPUTS; i++) {
             columns[i] = (double)x[row * INPUTS + i];
         }
-        struct base_sample sample = {.kind = (uint8_t)kind[row], .trains = 1};
+        struct base_sample sample = golden_sample(golden, SAMPLES, TASKS, row);
         sample.columns = base_span_make((const uint8_t *)columns, sizeof columns);
-        for (uint32_t k = 0; k < TASKS; k++) {
-            sample.mask |= (uint8_t)((of[0][row * TASKS + k] > 0) << k);
-            sample.label[k] = of[1][row * TASKS + k] > 0;
-            sample.weight[k] = of[2][row * TASKS + k];
-            sample.value[k] = sample.label[k] ? of[3][row * TASKS + k] : 0;
-        }
         base_minibatch_add(minibatch, &sample);
     }
     base_minibatch_seal(minibatch);
