@@ -10,6 +10,7 @@
 #include "base/section.h"
 #include "trainer/cut_format.h"
 #include "trainer/cut_private.h"
+#include "trainer/growth.h"
 #include "trainer/model_private.h"
 
 // ---- filling it ----
@@ -64,17 +65,32 @@ static void cut_copy_state(struct trainer_cut *cut, struct trainer_model *model)
     }
 }
 
+static void cut_copy_slots(struct trainer_cut *cut, const struct trainer_model *model)
+{
+    cut->slots = model->config.features.slots;
+    cut->slot = base_alloc_zeroed(cut->slots + 1, sizeof *cut->slot);
+    cut->name = base_alloc_zeroed(cut->slots + 1, sizeof *cut->name);
+    cut->number = base_alloc_zeroed(cut->slots + 1, sizeof *cut->number);
+    cut->order = base_alloc_zeroed(cut->slots + 1, sizeof *cut->order);
+    for (uint32_t s = 0; s < cut->slots; s++) {
+        const char *name = model->config.features.slot[s].row.name; // fits: trainer_model_new checks it
+        memcpy(cut->name[s], name, strlen(name));
+        cut->number[s] = model->cut_slot[s];
+        cut->order[cut->number[s]] = s;
+    }
+    struct growth_shape *shape = base_alloc(sizeof *shape);
+    growth_shape_of(&model->config, shape);
+    growth_shape_save(shape, &cut->shape);
+    free(shape);
+}
+
 void trainer_model_cut_begin(struct trainer_model *model)
 {
     assert(model->training && !model->cut);
     struct trainer_cut *cut = base_alloc_zeroed(1, sizeof *cut);
-    cut->slots = model->config.features.slots;
-    cut->slot = base_alloc_zeroed(cut->slots + 1, sizeof *cut->slot);
-    cut->name = base_alloc_zeroed(cut->slots + 1, sizeof *cut->name);
-    for (uint32_t s = 0; s < cut->slots; s++) {
-        const char *name = model->config.features.slot[s].row.name; // fits: trainer_model_new checks it
-        memcpy(cut->name[s], name, strlen(name));
-    }
+    cut_copy_slots(cut, model);
+    cut->stale = model->stale;
+    model->stale = (struct base_buffer){0};
     cut->examples = model->examples;
     cut->settled_tick = model->settled_tick;
     cut->flying_tick = model->flying_tick;
@@ -130,7 +146,11 @@ void trainer_cut_free(struct trainer_cut *cut)
     }
     records_free(&cut->rows);
     records_free(&cut->buckets);
+    base_buffer_free(&cut->shape);
+    base_buffer_free(&cut->stale);
     free(cut->slot);
+    free(cut->number);
+    free(cut->order);
     free(cut->name);
     free(cut->tensor);
     free(cut->dense);
@@ -210,13 +230,23 @@ static void entry_row_key(struct cut_entry *entry, uint32_t slot, uint64_t key)
     entry_key_number(entry, key, 8);
 }
 
+// What a smaller model left under other keys.
+static void cut_write_stale(const struct trainer_cut *cut, const struct trainer_cut_sink *sink)
+{
+    struct base_reader reader = {base_buffer_span(&cut->stale), false};
+    while (reader.rest.size) {
+        uint8_t size = base_reader_u8(&reader);
+        sink->remove(sink->context, base_reader_bytes(&reader, size));
+    }
+}
+
 // First what went, since a key may have come back.
 static void cut_write_dropped(const struct trainer_cut *cut, struct cut_entry *entry,
                               const struct trainer_cut_sink *sink)
 {
     for (uint32_t s = 0; s < cut->slots; s++) {
         for (size_t i = 0; i < cut->slot[s].dropped.count; i++) {
-            entry_row_key(entry, s, cut->slot[s].dropped.items[i]);
+            entry_row_key(entry, cut->number[s], cut->slot[s].dropped.items[i]);
             entry_remove(entry, sink);
         }
     }
@@ -231,7 +261,7 @@ static void cut_write_rows(const struct trainer_cut *cut, struct cut_entry *entr
             memcpy(&meta, chunk->data + at, sizeof meta);
             const struct cut_slot *slot = &cut->slot[meta.slot];
             size_t size = (slot->dimension + (size_t)slot->words) * sizeof(float);
-            entry_row_key(entry, meta.slot, meta.key);
+            entry_row_key(entry, cut->number[meta.slot], meta.key);
             entry_value(entry, chunk->data + at + sizeof meta, size);
             entry_value(entry, &meta.last_seen, sizeof meta.last_seen);
             entry_value(entry, &meta.count, sizeof meta.count);
@@ -263,7 +293,7 @@ static void cut_write_buckets(const struct trainer_cut *cut, struct cut_entry *e
             }
             qsort(bucket.entries, count, sizeof *bucket.entries, compare_candidates);
             entry_key(entry, CUT_KEY_CANDIDATES);
-            entry_key_number(entry, bucket.slot, 2);
+            entry_key_number(entry, cut->number[bucket.slot], 2);
             entry_key_number(entry, bucket.number, 4);
             for (size_t i = 0; i < count; i++) {
                 entry_value(entry, &bucket.entries[i].key, sizeof bucket.entries[i].key);
@@ -325,9 +355,10 @@ static void cut_save_publication(const struct trainer_cut *cut, struct base_buff
     base_buffer_u64(buffer, settled ? (uint64_t)cut->settled_tick : 0);
     base_buffer_u32(buffer, cut->flying);
     base_buffer_u64(buffer, flying ? (uint64_t)cut->flying_tick : 0);
-    for (uint32_t s = 0; s < cut->slots; s++) {
-        model_save_list(buffer, &cut->slot[s].tombstones);
-        model_save_list(buffer, &cut->slot[s].flying_tombstones);
+    for (uint32_t n = 0; n < cut->slots; n++) {
+        const struct cut_slot *slot = &cut->slot[cut->order[n]];
+        model_save_list(buffer, &slot->tombstones);
+        model_save_list(buffer, &slot->flying_tombstones);
     }
 }
 
@@ -364,9 +395,9 @@ static void cut_write_model(const struct trainer_cut *cut, const struct trainer_
     base_buffer_u64(&buffer, (uint64_t)cut->now);
     base_buffer_u64(&buffer, cut->refused);
     base_buffer_u32(&buffer, cut->slots);
-    for (uint32_t s = 0; s < cut->slots; s++) {
-        const struct cut_slot *slot = &cut->slot[s];
-        base_section_put_span(&buffer, base_span_string(cut->name[s]));
+    for (uint32_t n = 0; n < cut->slots; n++) {
+        const struct cut_slot *slot = &cut->slot[cut->order[n]];
+        base_section_put_span(&buffer, base_span_string(cut->name[cut->order[n]]));
         base_buffer_u32(&buffer, slot->dimension);
         base_buffer_u32(&buffer, slot->words * (uint32_t)sizeof(float));
         base_buffer_u64(&buffer, (uint64_t)slot->expiry);
@@ -385,8 +416,9 @@ static void cut_write_model(const struct trainer_cut *cut, const struct trainer_
     }
     cut_save_publication(cut, &buffer);
     base_section_end(&buffer, mark);
-    static const uint8_t key = CUT_KEY_MODEL;
+    static const uint8_t key = CUT_KEY_MODEL, shape = CUT_KEY_SHAPE;
     sink->put(sink->context, base_span_make(&key, 1), base_buffer_span(&buffer));
+    sink->put(sink->context, base_span_make(&shape, 1), base_buffer_span(&cut->shape));
     base_buffer_free(&buffer);
 }
 
@@ -394,6 +426,7 @@ void trainer_cut_write(const struct trainer_cut *cut, const struct trainer_cut_s
 {
     assert(cut->complete);
     struct cut_entry entry = {.bytes = base_alloc(CUT_KEY_MAX + CUT_VALUE_MAX)};
+    cut_write_stale(cut, sink);
     cut_write_dropped(cut, &entry, sink);
     cut_write_rows(cut, &entry, sink);
     cut_write_buckets(cut, &entry, sink);

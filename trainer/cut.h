@@ -62,12 +62,23 @@ struct trainer_cut_source {
 };
 
 // Reads what the cuts left in the map. The model is one that trains, fresh from trainer_model_new with the
-// configuration of the one that was saved; after success it goes on exactly as that one would have. After a
+// configuration of the one that was saved; after success it goes on exactly as that one would have. The
+// configuration may have got slots and numeric inputs (anywhere in their lists) and tasks (behind the
+// others): what there was goes on, what is new starts (growth.h; docs/models.md, "Growth"). After a
 // failure it can only be freed. Until trainer_model_head is called its next snapshot is full.
 // Errors: BASE_EFORMAT names the slot and the key of what is damaged, misplaced or missing; BASE_ECONFLICT:
 // the configuration does not fit, with the first difference; BASE_ENOTFOUND: there is no cut; the source's.
 int trainer_model_restore(struct trainer_model *model, const struct trainer_cut_source *source,
                           struct base_error *error);
+
+// What the configuration had and the cut had not, in the order slots, numeric inputs, tasks. Names are the
+// model's.
+enum trainer_news_kind { TRAINER_NEWS_SLOT, TRAINER_NEWS_NUMERIC, TRAINER_NEWS_TASK };
+struct trainer_news {
+    enum trainer_news_kind kind;
+    const char *name;
+};
+const struct trainer_news *trainer_model_news(const struct trainer_model *model, uint32_t *count);
 
 // "Readers have the state after `tick`" (INT64_MIN: none of ours), said at the end of tick `present` while no
 // snapshot is out. What of it readers lack counts as changed from here on:

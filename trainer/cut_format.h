@@ -7,6 +7,9 @@
 //                                  (u64), last seen (i64), count (u64); then checksum (u32)
 //   'd' tensor(u32) piece(u32)     CUT_PIECE floats of a tensor, or what is left of it; checksum (u32)
 //   'o' tensor(u32) piece(u32)     as 'd', of the tensor's optimiser state; of tensors that have some
+//   'x'                            a section "FRSHSHAP" (growth.h): what feeds the network, in the order of x,
+//        and what it learns. u32 parts; a part: u8 numeric, u32 width, name (span); u32 tasks; their names
+//        (spans). Cuts of earlier programs lack it: their model cannot grow
 //   'm'                            a section "FRSHMODL" (base/section.h):
 //        u64 examples, i64 largest event time seen, u64 refused keys
 //        u32 slots; a slot: name (span), u32 dimension, u32 bytes of optimiser state a row, i64 expiry,
@@ -24,6 +27,9 @@
 // Version 3 is written where the joint loss' log variances, the last of the tensors, are not plain SGD's: its
 // list of optimisers has them too. In version 2 they are, or there are none.
 // A row-wise Adagrad that has a half-life keeps more bytes a row than one that has none.
+//
+// A slot keeps its number when others are added before it: numbers are in the order in which slots came, so
+// that rows stay under their keys.
 //
 // A checksum is the lower half of XXH3 of the key and of the value before it. A row's stamp is the number of
 // snapshots that had been taken when it changed (changes.c).
@@ -43,6 +49,7 @@ enum {
     CUT_KEY_DENSE = 'd',
     CUT_KEY_STATE = 'o', // 's' is the daemon's (daemon/cuts.c)
     CUT_KEY_MODEL = 'm',
+    CUT_KEY_SHAPE = 'x',
     CUT_KEY_ROW_SIZE = 1 + 2 + 8,
     CUT_KEY_SLOT_SIZE = 1 + 2, // what a slot's keys begin with
     CUT_KEY_CANDIDATES_SIZE = 1 + 2 + 4,

@@ -39,7 +39,10 @@ struct cut_slot {
 struct trainer_cut {
     bool complete;
     uint32_t slots;
-    struct cut_slot *slot; // [slots]
+    struct cut_slot *slot;    // [slots]
+    uint32_t *number, *order; // [slots] a slot's number in the cut; the slot of a number
+    struct base_buffer shape; // growth_shape_save's
+    struct base_buffer stale; // trainer_model.stale, taken over
     struct cut_records rows, buckets;
     uint64_t forced;
     uint64_t examples, refused;

@@ -121,6 +121,9 @@ static void model_list_tensors(struct trainer_model *model)
         tensor->columns = slot->dimension;
         tensor->offset = base + trainer_table_oov_offset(model->table, (uint16_t)s);
     }
+    for (uint32_t s = 0; s < slots; s++) {
+        model->cut_slot[s] = s;
+    }
     model->cut_tensor_count = model->tensor_count;
     model->cut_dense_size = model->dense_size;
     struct trainer_tensor *tensor = &model->tensors[model->cut_tensor_count];
@@ -209,6 +212,8 @@ void trainer_model_free(struct trainer_model *model)
         return;
     }
     trainer_cut_free(model->cut);
+    base_buffer_free(&model->stale);
+    free(model->news);
     trainer_update_free(model->update);
     trainer_gather_free(model->scorer.gather);
     free(model->scorer.logits);

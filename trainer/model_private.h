@@ -46,6 +46,11 @@ struct trainer_model {
     const struct trainer_snapshot *in_flight;
     int64_t settled_tick, flying_tick; // of the snapshots that the table numbers
     struct trainer_cut *cut;           // in progress, or complete and not taken yet
+    // A slot's number in cuts: the first cut's order, in which what came later is last.
+    uint32_t cut_slot[TRAINER_SLOTS_MAX]; // [slots]
+    struct base_buffer stale;             // keys that the next cut removes: size (u8), bytes
+    struct trainer_news *news;            // [news_count], of the restore
+    uint32_t news_count;
 };
 
 #endif

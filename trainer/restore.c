@@ -5,22 +5,32 @@
 
 #include "base/section.h"
 #include "trainer/cut_format.h"
+#include "trainer/growth.h"
 #include "trainer/model_private.h"
 #include "trainer/restore_private.h"
 
 static const char MODEL_WHAT[] = "the cut's model section";
+static const char SHAPE_WHAT[] = "the cut's list of inputs and tasks";
+static const char GROWTH_HINT[] = "; an earlier program made this cut, which does not name its inputs: start "
+                                  "once with the settings as they "
+                                  "were, then change them";
 
 struct restore {
     struct trainer_model *model;
     struct trainer_table *table;
     const struct trainer_cut_source *source;
-    struct base_buffer section;
-    bool found;
-    struct restore_slot slot[TRAINER_SLOTS_MAX];
+    struct base_buffer section, shape_section;
+    uint32_t slots;                              // saved
+    struct restore_slot slot[TRAINER_SLOTS_MAX]; // [slots] by number in the cut
+    bool told;                                   // the cut says of its inputs and tasks
+    struct growth_shape shape;                   // of the saved model
+    struct growth growth;
     uint8_t kind;     // what is read: CUT_KEY_DENSE, CUT_KEY_STATE
-    uint32_t tensor;  // its next piece
-    uint32_t learned; // tensors whose optimisers the cut tells
+    uint32_t tensor;  // saved; its next piece
+    uint32_t learned; // saved tensors whose optimisers the cut tells
     uint64_t piece;
+    float *staging; // of a tensor that moves, as it was saved
+    size_t staging_floats;
     // Of each slot, when they are read in parallel:
     struct base_error error[TRAINER_SLOTS_MAX];
     int result[TRAINER_SLOTS_MAX];
@@ -29,6 +39,11 @@ struct restore {
 static const char *restore_slot_name(const struct restore *restore, uint32_t slot)
 {
     return restore->model->config.features.slot[slot].row.name;
+}
+
+static struct table_slot *restore_slot(const struct restore *restore, uint32_t number)
+{
+    return &restore->table->slot[restore->slot[number].slot];
 }
 
 // ---- the model's section ----
@@ -43,12 +58,42 @@ static int span_length(struct base_span span)
     return span.data ? (int)(span.size < TRAINER_TENSOR_NAME_MAX ? span.size : TRAINER_TENSOR_NAME_MAX) : 0;
 }
 
-static int parse_slot(struct restore *restore, uint32_t s, struct base_reader *reader,
+// Which of the model's slots a saved one is.
+static int parse_slot_name(struct restore *restore, uint32_t number, struct base_span name,
+                           struct base_error *error)
+{
+    uint32_t slots = restore->table->slots, s = number;
+    if (restore->told) {
+        for (s = 0; s < slots && !span_is(name, restore_slot_name(restore, s)); s++) {
+        }
+    }
+    if (s >= slots) {
+        return base_error_set(
+            error, BASE_ECONFLICT,
+            "the model has no slot %.*s and had when the cut was made: slots can be added, not "
+            "removed or renamed; put it back, or begin in another state directory",
+            span_length(name), (const char *)name.data);
+    }
+    if (!restore->told && !span_is(name, restore_slot_name(restore, s))) {
+        return base_error_set(error, BASE_ECONFLICT, "slot %u is %s and was %.*s when the cut was made%s", s,
+                              restore_slot_name(restore, s), span_length(name), (const char *)name.data,
+                              GROWTH_HINT);
+    }
+    for (uint32_t other = 0; other < number; other++) {
+        if (restore->slot[other].slot == s) {
+            return base_error_set(error, BASE_EFORMAT, "%s has slot %s twice", MODEL_WHAT,
+                                  restore_slot_name(restore, s));
+        }
+    }
+    restore->slot[number].slot = s;
+    restore->model->cut_slot[s] = number;
+    return 0;
+}
+
+static int parse_slot(struct restore *restore, uint32_t number, struct base_reader *reader,
                       struct base_error *error)
 {
-    struct table_slot *slot = &restore->table->slot[s];
-    struct restore_slot *saved = &restore->slot[s];
-    const char *name = restore_slot_name(restore, s);
+    struct restore_slot *saved = &restore->slot[number];
     struct base_span old = base_section_get_span(reader);
     uint32_t dimension = base_reader_u32(reader);
     saved->bytes = base_reader_u32(reader);
@@ -56,19 +101,23 @@ static int parse_slot(struct restore *restore, uint32_t s, struct base_reader *r
     saved->rows = base_reader_u64(reader);
     saved->expired = (int64_t)base_reader_u64(reader);
     uint32_t buckets = base_reader_u32(reader);
-    if (reader->failed) {
+    if (reader->failed || !old.data) {
+        reader->failed = true;
         return 0; // the caller looks
     }
-    if (!span_is(old, name)) {
-        return base_error_set(error, BASE_ECONFLICT, "slot %u is %s and was %.*s when the cut was made", s,
-                              name, span_length(old), (const char *)old.data);
+    if (parse_slot_name(restore, number, old, error)) {
+        return -1;
     }
+    const struct table_slot *slot = restore_slot(restore, number);
+    const char *name = restore_slot_name(restore, saved->slot);
     if (dimension != slot->dimension) {
         return base_error_set(error, BASE_ECONFLICT,
                               "slot %s has dimension %u and had %u when the cut was made", name,
                               slot->dimension, dimension);
     }
-    if (buckets != trainer_candidates_buckets(&slot->candidates)) {
+    // With other slots beside it a slot counts in more or fewer buckets: it then begins anew.
+    saved->buckets_fit = buckets == trainer_candidates_buckets(&slot->candidates);
+    if (!saved->buckets_fit && restore->slots == restore->table->slots) {
         return base_error_set(error, BASE_ECONFLICT,
                               "slot %s counts towards admission in %u buckets and did in %u when the cut was "
                               "made: admission, rows_max or the number of slots has changed",
@@ -81,47 +130,77 @@ static int parse_slot(struct restore *restore, uint32_t s, struct base_reader *r
 static int parse_slots(struct restore *restore, struct base_reader *reader, struct base_error *error)
 {
     struct trainer_table *table = restore->table;
-    uint32_t slots = base_reader_u32(reader);
-    if (slots != table->slots && !reader->failed) {
+    uint32_t slots = restore->slots = base_reader_u32(reader);
+    if (!reader->failed && (slots > TRAINER_SLOTS_MAX || (!restore->told && slots != table->slots))) {
         return base_error_set(error, BASE_ECONFLICT,
-                              "the model has %u slots and had %u when the cut was made", table->slots, slots);
+                              "the model has %u slots and had %u when the cut was made%s", table->slots,
+                              slots, GROWTH_HINT);
     }
     uint64_t rows = 0;
-    for (uint32_t s = 0; s < table->slots && !reader->failed; s++) {
-        if (parse_slot(restore, s, reader, error)) {
+    for (uint32_t n = 0; n < slots && !reader->failed; n++) {
+        if (parse_slot(restore, n, reader, error)) {
             return -1;
         }
-        if (restore->slot[s].rows > table->rows_max - rows) {
+        if (restore->slot[n].rows > table->rows_max - rows) {
             return base_error_set(error, BASE_ECONFLICT, "the cut has more rows than rows_max, %llu",
                                   (unsigned long long)table->rows_max);
         }
-        rows += restore->slot[s].rows;
+        rows += restore->slot[n].rows;
     }
     return 0;
+}
+
+// Numbers of new slots come behind those of the saved ones.
+static void restore_number_slots(struct restore *restore)
+{
+    uint32_t next = restore->slots;
+    for (uint32_t s = 0; s < restore->table->slots; s++) {
+        uint32_t number = 0;
+        while (number < restore->slots && restore->slot[number].slot != s) {
+            number++;
+        }
+        restore->model->cut_slot[s] = number < restore->slots ? number : next++;
+    }
+}
+
+// -1, and why it may be so.
+static int restore_hint(const struct restore *restore, struct base_error *error)
+{
+    if (!restore->told) {
+        struct base_error found = *error;
+        base_error_set(error, found.code, "%s%s", found.text, GROWTH_HINT);
+    }
+    return -1;
 }
 
 static int parse_tensors(struct restore *restore, struct base_reader *reader, struct base_error *error)
 {
     const struct trainer_model *model = restore->model;
-    uint32_t tensors = base_reader_u32(reader);
-    for (uint32_t t = 0; t < tensors && t < model->cut_tensor_count && !reader->failed; t++) {
-        const struct trainer_tensor *tensor = &model->tensors[t];
+    struct growth *growth = &restore->growth;
+    if (growth_plan(model, &restore->shape, growth, error)) {
+        return -1;
+    }
+    uint32_t network, planned = growth->tensors, tensors = base_reader_u32(reader);
+    trainer_network_tensors(model->network, &network);
+    for (uint32_t t = 0; t < tensors && !reader->failed; t++) {
         struct base_span old = base_section_get_span(reader);
         uint32_t rows = base_reader_u32(reader), columns = base_reader_u32(reader);
-        if (!reader->failed && !span_is(old, tensor->name)) {
-            return base_error_set(error, BASE_ECONFLICT, "tensor %u is %s and was %.*s when the cut was made",
-                                  t, tensor->name, span_length(old), (const char *)old.data);
+        if (reader->failed || !old.data) {
+            reader->failed = true;
+            return 0; // the caller looks
         }
-        if (!reader->failed && (rows != tensor->rows || columns != tensor->columns)) {
-            return base_error_set(error, BASE_ECONFLICT,
-                                  "tensor %s is %u x %u and was %u x %u when the cut was made", tensor->name,
-                                  tensor->rows, tensor->columns, rows, columns);
+        int result = t < planned ? growth_check(model, growth, t, old, rows, columns, error)
+                                 : growth_add(model, growth, old, rows, columns, error);
+        if (result) {
+            return restore_hint(restore, error);
         }
     }
-    if (tensors != model->cut_tensor_count && !reader->failed) {
-        return base_error_set(error, BASE_ECONFLICT,
-                              "the model has %u tensors and had %u when the cut was made",
-                              model->cut_tensor_count, tensors);
+    // Of those that are not the network's, the new slots' out-of-vocabulary rows alone are new.
+    uint32_t wanted = planned + model->cut_tensor_count - network - (restore->table->slots - restore->slots);
+    if (tensors != wanted && !reader->failed) {
+        base_error_set(error, BASE_ECONFLICT, "the model has %u tensors and had %u when the cut was made",
+                       wanted, tensors);
+        return restore_hint(restore, error);
     }
     return 0;
 }
@@ -159,19 +238,35 @@ static int parse_publication(struct restore *restore, struct base_reader *reader
     if (!reader->failed && !fits) {
         return base_error_set(error, BASE_EFORMAT, "%s has a publication state that cannot be", MODEL_WHAT);
     }
-    for (uint32_t s = 0; s < table->slots; s++) {
-        parse_list(reader, &table->slot[s].tombstones);
-        parse_list(reader, &table->slot[s].flying_tombstones);
+    for (uint32_t n = 0; n < restore->slots; n++) {
+        parse_list(reader, &restore_slot(restore, n)->tombstones);
+        parse_list(reader, &restore_slot(restore, n)->flying_tombstones);
     }
     return 0;
 }
 
+static size_t saved_floats(const struct restore *restore, uint32_t t)
+{
+    return (size_t)restore->growth.tensor[t].rows * restore->growth.tensor[t].columns;
+}
+
+// Floats of a saved tensor's optimiser state: as many a weight as it has now.
+static size_t restore_state_floats(const struct restore *restore, uint32_t t)
+{
+    const struct trainer_model *model = restore->model;
+    const struct trainer_tensor *now = &model->tensors[restore->growth.tensor[t].number];
+    size_t floats, weights = (size_t)now->rows * now->columns;
+    trainer_update_state(model->update, restore->growth.tensor[t].number, &floats);
+    return growth_moves(model, &restore->growth, t) ? floats / weights * saved_floats(restore, t) : floats;
+}
+
 // Reads what one tensor, or a slot's rows, was learned by, and compares it. FTRL's weights follow from its
 // state and these constants, so that others would make them jump.
-static int parse_optimiser(struct restore *restore, uint32_t t, bool written, struct base_reader *reader,
+static int parse_optimiser(struct restore *restore, uint32_t saved, bool written, struct base_reader *reader,
                            struct base_error *error)
 {
     struct trainer_model *model = restore->model;
+    uint32_t t = restore->growth.tensor[saved].number;
     const struct trainer_optimiser_config *now = trainer_update_optimiser(model->update, t);
     bool slot = t < model->tensor_count && t >= model->tensor_count - restore->table->slots;
     const char *name = slot ? restore_slot_name(restore, t - (model->tensor_count - restore->table->slots))
@@ -205,8 +300,7 @@ static int parse_optimiser(struct restore *restore, uint32_t t, bool written, st
             what, name, now->rate, now->beta, now->lambda1, now->lambda2, constants[0], constants[1],
             constants[2], constants[3]);
     }
-    size_t wanted;
-    trainer_update_state(model->update, t, &wanted);
+    size_t wanted = restore_state_floats(restore, saved);
     if (floats != wanted) {
         return base_error_set(error, BASE_ECONFLICT,
                               "%s %s: %s keeps %zu numbers of state and kept %llu when the cut was made: its "
@@ -234,19 +328,20 @@ static int parse_update(struct restore *restore, uint32_t version, struct base_r
         }
         trainer_update_set_figures(model->update, figures);
     }
-    restore->learned = model->tensor_count;
+    restore->learned = restore->growth.learned;
     if (version > CUT_VERSION_NETWORK && model->log_variance) {
-        restore->learned = model->cut_tensor_count;
+        restore->learned = restore->growth.tensors;
     }
     for (uint32_t t = 0; t < restore->learned && !reader->failed; t++) {
         if (parse_optimiser(restore, t, written, reader, error)) {
             return -1;
         }
     }
-    for (uint32_t s = 0; s < restore->table->slots && !reader->failed; s++) {
-        if (restore->slot[s].bytes != restore->table->slot[s].words * sizeof(float)) {
+    for (uint32_t n = 0; n < restore->slots && !reader->failed; n++) {
+        if (restore->slot[n].bytes != restore_slot(restore, n)->words * sizeof(float)) {
             return base_error_set(error, BASE_EFORMAT, "%s: rows of slot %s cannot have %u bytes of state",
-                                  MODEL_WHAT, restore_slot_name(restore, s), restore->slot[s].bytes);
+                                  MODEL_WHAT, restore_slot_name(restore, restore->slot[n].slot),
+                                  restore->slot[n].bytes);
         }
     }
     return 0;
@@ -256,12 +351,12 @@ static int parse_update(struct restore *restore, uint32_t version, struct base_r
 static int restore_prepare(struct restore *restore, struct base_error *error)
 {
     struct trainer_table *table = restore->table;
-    for (uint32_t s = 0; s < table->slots; s++) {
-        struct table_slot *slot = &table->slot[s];
-        struct restore_slot *saved = &restore->slot[s];
+    for (uint32_t n = 0; n < restore->slots; n++) {
+        struct restore_slot *saved = &restore->slot[n];
+        struct table_slot *slot = restore_slot(restore, n);
         if (saved->rows && table->now == INT64_MIN) {
             return base_error_set(error, BASE_EFORMAT, "%s: slot %s has rows from before any time",
-                                  MODEL_WHAT, restore_slot_name(restore, s));
+                                  MODEL_WHAT, restore_slot_name(restore, saved->slot));
         }
         saved->first = trainer_arena_extend(slot->arena, (uint32_t)saved->rows);
         table->rows += saved->rows;
@@ -273,7 +368,7 @@ static int restore_prepare(struct restore *restore, struct base_error *error)
             if (saved->expired > newest || (never && saved->rows) ||
                 (!never && saved->expired < -RESTORE_TIME_MAX - 1)) {
                 return base_error_set(error, BASE_EFORMAT, "%s: expiry of slot %s cannot stand there",
-                                      MODEL_WHAT, restore_slot_name(restore, s));
+                                      MODEL_WHAT, restore_slot_name(restore, saved->slot));
             }
             slot->expired = saved->expired;
         }
@@ -284,29 +379,48 @@ static int restore_prepare(struct restore *restore, struct base_error *error)
 static int restore_keep_section(void *context, struct base_span key, struct base_span value,
                                 struct base_error *error)
 {
-    struct restore *restore = context;
     if (key.size != 1) {
-        return base_error_set(error, BASE_EFORMAT, "%s has a key of %zu bytes", MODEL_WHAT, key.size);
+        return base_error_set(error, BASE_EFORMAT, "%s has a key of %zu bytes",
+                              key.data[0] == CUT_KEY_SHAPE ? SHAPE_WHAT : MODEL_WHAT, key.size);
     }
-    base_buffer_append(&restore->section, value.data, value.size);
-    restore->found = true;
+    base_buffer_append(context, value.data, value.size);
+    return 0;
+}
+
+static int restore_read_section(struct restore *restore, uint8_t kind, struct base_buffer *section,
+                                struct base_error *error)
+{
+    const struct trainer_cut_source *source = restore->source;
+    return source->scan(source->context, base_span_make(&kind, 1), restore_keep_section, section, error);
+}
+
+// What the saved model read and learned; of a cut that does not say, what this one does.
+static int restore_shape(struct restore *restore, struct base_error *error)
+{
+    if (restore_read_section(restore, CUT_KEY_SHAPE, &restore->shape_section, error)) {
+        return -1;
+    }
+    restore->told = restore->shape_section.size > 0;
+    if (restore->told) {
+        return growth_shape_parse(base_buffer_span(&restore->shape_section), &restore->shape, SHAPE_WHAT,
+                                  error);
+    }
+    growth_shape_of(&restore->model->config, &restore->shape);
     return 0;
 }
 
 static int restore_section(struct restore *restore, struct base_error *error)
 {
-    static const uint8_t prefix = CUT_KEY_MODEL;
-    const struct trainer_cut_source *source = restore->source;
-    if (source->scan(source->context, base_span_make(&prefix, 1), restore_keep_section, restore, error)) {
+    if (restore_read_section(restore, CUT_KEY_MODEL, &restore->section, error)) {
         return -1;
     }
-    if (!restore->found) {
+    if (!restore->section.size) {
         return base_error_set(error, BASE_ENOTFOUND, "there is no cut of a model");
     }
     struct trainer_table *table = restore->table;
     struct base_reader whole = {base_buffer_span(&restore->section), false}, reader, version = whole;
     if (base_section_open(&whole, CUT_MAGIC, CUT_VERSION, &reader, MODEL_WHAT, error) ||
-        base_section_close(&whole, MODEL_WHAT, error)) {
+        base_section_close(&whole, MODEL_WHAT, error) || restore_shape(restore, error)) {
         return -1;
     }
     base_reader_bytes(&version, strlen(CUT_MAGIC));
@@ -318,37 +432,79 @@ static int restore_section(struct restore *restore, struct base_error *error)
         return base_error_set(error, BASE_EFORMAT, "%s: its time %lld cannot be", MODEL_WHAT,
                               (long long)table->now);
     }
-    if (parse_slots(restore, &reader, error) || parse_tensors(restore, &reader, error) ||
-        parse_update(restore, number, &reader, error) || parse_publication(restore, &reader, error)) {
+    if (parse_slots(restore, &reader, error)) {
         return -1;
+    }
+    if (!reader.failed) {
+        restore_number_slots(restore);
+        if (parse_tensors(restore, &reader, error) || parse_update(restore, number, &reader, error) ||
+            parse_publication(restore, &reader, error)) {
+            return -1;
+        }
     }
     return base_section_close(&reader, MODEL_WHAT, error);
 }
 
 // ---- dense tensors ----
 
-// The next tensor of which there is something to read: where to, and how many floats; NULL: no more.
+// The next saved tensor of which there is something to read: where to, and how many floats; NULL: no more.
 static float *restore_target(struct restore *restore, size_t *floats)
 {
     struct trainer_model *model = restore->model;
-    uint32_t tensors = restore->kind == CUT_KEY_DENSE ? model->cut_tensor_count : restore->learned;
+    const struct growth *growth = &restore->growth;
+    uint32_t tensors = restore->kind == CUT_KEY_DENSE ? growth->tensors : restore->learned;
     for (; restore->tensor < tensors; restore->tensor++) {
-        const struct trainer_tensor *tensor = &model->tensors[restore->tensor];
-        if (restore->kind == CUT_KEY_DENSE) {
-            *floats = (size_t)tensor->rows * tensor->columns;
-            return trainer_model_tensor(model, restore->tensor);
+        uint32_t number = growth->tensor[restore->tensor].number;
+        size_t now;
+        float *target = restore->kind == CUT_KEY_DENSE ? trainer_model_tensor(model, number)
+                                                       : trainer_update_state(model->update, number, &now);
+        if (!target) {
+            continue; // no state
         }
-        float *state = trainer_update_state(model->update, restore->tensor, floats);
-        if (state) {
-            return state;
+        *floats = restore->kind == CUT_KEY_DENSE ? saved_floats(restore, restore->tensor)
+                                                 : restore_state_floats(restore, restore->tensor);
+        if (!growth_moves(model, growth, restore->tensor)) {
+            return target;
         }
+        if (restore->staging_floats < *floats) {
+            restore->staging_floats = *floats;
+            restore->staging = base_realloc(restore->staging, *floats * sizeof *restore->staging);
+        }
+        return restore->staging;
     }
     return NULL;
+}
+
+// A tensor has been read in full: if it was only laid out, it goes where it belongs.
+static void restore_place(struct restore *restore, size_t floats)
+{
+    struct trainer_model *model = restore->model;
+    const struct growth *growth = &restore->growth;
+    uint32_t t = restore->tensor, number = growth->tensor[t].number;
+    if (!growth_moves(model, growth, t)) {
+        return;
+    }
+    if (restore->kind == CUT_KEY_DENSE) {
+        growth_move(model, growth, t, restore->staging, trainer_model_tensor(model, number));
+        return;
+    }
+    size_t now;
+    float *state = trainer_update_state(model->update, number, &now);
+    size_t parts = floats / saved_floats(restore, t);
+    for (size_t part = 0; part < parts; part++) {
+        growth_move(model, growth, t, restore->staging + part * saved_floats(restore, t),
+                    state + part * (now / parts));
+    }
 }
 
 static const char *restore_kind(const struct restore *restore)
 {
     return restore->kind == CUT_KEY_DENSE ? "tensor" : "state of tensor";
+}
+
+static const char *restore_tensor_name(const struct restore *restore)
+{
+    return restore->model->tensors[restore->growth.tensor[restore->tensor].number].name;
 }
 
 static int restore_piece(void *context, struct base_span key, struct base_span value,
@@ -372,12 +528,16 @@ static int restore_piece(void *context, struct base_span key, struct base_span v
     if (!fits) {
         return base_error_set(error, BASE_EFORMAT, "piece %llu of the cut's %s %s is %s",
                               (unsigned long long)restore->piece, restore_kind(restore),
-                              restore->model->tensors[restore->tensor].name,
+                              restore_tensor_name(restore),
                               key.size == CUT_KEY_DENSE_SIZE ? "missing, misplaced or corrupt" : "misplaced");
     }
     memcpy(target + at, value.data, count * sizeof(float));
+    if (restore->growth.grown) { // tensors have other numbers in the next cut
+        restore_stale(&restore->model->stale, key);
+    }
     restore->piece++;
     if (at + count == floats) {
+        restore_place(restore, floats);
         restore->tensor++;
         restore->piece = 0;
     }
@@ -396,45 +556,51 @@ static int restore_pieces(struct restore *restore, uint8_t kind, struct base_err
     if (restore_target(restore, &floats)) {
         return base_error_set(error, BASE_EFORMAT, "the cut lacks piece %llu of %s %s",
                               (unsigned long long)restore->piece, restore_kind(restore),
-                              restore->model->tensors[restore->tensor].name);
+                              restore_tensor_name(restore));
     }
     return 0;
 }
 
 static int restore_dense(struct restore *restore, struct base_error *error)
 {
-    struct trainer_model *model = restore->model;
-    if (restore_pieces(restore, CUT_KEY_DENSE, error) || restore_pieces(restore, CUT_KEY_STATE, error)) {
+    growth_begin(restore->model, &restore->growth);
+    if (restore_pieces(restore, CUT_KEY_DENSE, error)) {
         return -1;
     }
-    if (model->log_variance && restore->learned == model->tensor_count) {
-        trainer_update_restart(model->update, model->tensor_count);
+    growth_end(restore->model, &restore->growth);
+    if (restore_pieces(restore, CUT_KEY_STATE, error)) {
+        return -1;
+    }
+    if (restore->model->log_variance && restore->learned == restore->growth.learned) {
+        trainer_update_restart(restore->model->update, restore->model->tensor_count);
     }
     return 0;
 }
 
 // ---- rows ----
 
-static void restore_tile(void *context, uint32_t s)
+static void restore_tile(void *context, uint32_t n)
 {
     struct restore *restore = context;
-    restore->result[s] = restore_slot_read(restore->table, s, restore_slot_name(restore, s),
-                                           &restore->slot[s], restore->source, &restore->error[s]);
+    restore->result[n] =
+        restore_slot_read(restore->table, n, restore_slot_name(restore, restore->slot[n].slot),
+                          &restore->slot[n], restore->source, &restore->error[n]);
 }
 
 static int restore_slots(struct restore *restore, struct base_error *error)
 {
     if (restore->source->parallel) {
-        trainer_workers_run(restore->model->workers, restore->table->slots, restore_tile, restore);
+        trainer_workers_run(restore->model->workers, restore->slots, restore_tile, restore);
     }
-    for (uint32_t s = 0; s < restore->table->slots; s++) {
+    for (uint32_t n = 0; n < restore->slots; n++) {
         if (!restore->source->parallel) {
-            restore_tile(restore, s);
+            restore_tile(restore, n);
         }
-        if (restore->result[s]) {
-            *error = restore->error[s];
+        if (restore->result[n]) {
+            *error = restore->error[n];
             return -1;
         }
+        base_buffer_append(&restore->model->stale, restore->slot[n].stale.data, restore->slot[n].stale.size);
     }
     return 0;
 }
@@ -471,7 +637,7 @@ static int restore_strays(const struct restore *restore, struct base_error *erro
                 return -1;
             }
         }
-        for (uint32_t low = restore->table->slots; low <= UINT8_MAX; low++) {
+        for (uint32_t low = restore->slots; low <= UINT8_MAX; low++) {
             const uint8_t prefix[] = {kinds[i], 0, (uint8_t)low};
             if (source->scan(source->context, base_span_make(prefix, sizeof prefix), restore_stray, NULL,
                              error)) {
@@ -480,6 +646,47 @@ static int restore_strays(const struct restore *restore, struct base_error *erro
         }
     }
     return 0;
+}
+
+// What is new, for whoever tells the operator.
+static void restore_news(struct restore *restore)
+{
+    struct trainer_model *model = restore->model;
+    const struct trainer_model_config *config = &model->config;
+    const struct growth_shape *shape = &restore->shape;
+    model->news = base_alloc_zeroed(config->features.slots + config->features.numerics + BASE_TASKS_MAX,
+                                    sizeof *model->news);
+    for (uint32_t s = 0; s < config->features.slots; s++) {
+        if (model->cut_slot[s] >= restore->slots) {
+            model->news[model->news_count++] =
+                (struct trainer_news){TRAINER_NEWS_SLOT, config->features.slot[s].row.name};
+        }
+    }
+    for (uint32_t i = 0; i < config->features.numerics; i++) {
+        const char *name = config->features.numeric[i].name;
+        bool known = false;
+        for (uint32_t part = 0; part < shape->parts; part++) {
+            known |= shape->part[part].numeric && span_is(shape->part[part].name, name);
+        }
+        if (!known) {
+            model->news[model->news_count++] = (struct trainer_news){TRAINER_NEWS_NUMERIC, name};
+        }
+    }
+    for (uint32_t k = shape->tasks; k < config->loss.tasks; k++) {
+        model->news[model->news_count++] = (struct trainer_news){TRAINER_NEWS_TASK, config->task_names[k]};
+    }
+}
+
+static void restore_free(struct restore *restore)
+{
+    for (uint32_t n = 0; n < TRAINER_SLOTS_MAX; n++) {
+        base_buffer_free(&restore->slot[n].stale);
+    }
+    growth_clear(&restore->growth);
+    base_buffer_free(&restore->section);
+    base_buffer_free(&restore->shape_section);
+    free(restore->staging);
+    free(restore);
 }
 
 int trainer_model_restore(struct trainer_model *model, const struct trainer_cut_source *source,
@@ -496,9 +703,17 @@ int trainer_model_restore(struct trainer_model *model, const struct trainer_cut_
                      ? -1
                      : 0;
     table->durable = true;
-    base_buffer_free(&restore->section);
-    free(restore);
+    if (result == 0) {
+        restore_news(restore);
+    }
+    restore_free(restore);
     return result;
+}
+
+const struct trainer_news *trainer_model_news(const struct trainer_model *model, uint32_t *count)
+{
+    *count = model->news_count;
+    return model->news;
 }
 
 void trainer_model_head(struct trainer_model *model, int64_t tick, int64_t present)

@@ -19,7 +19,7 @@ struct restore_rows {
     struct trainer_table *table;
     struct table_slot *slot;
     const char *name;
-    const struct restore_slot *saved;
+    struct restore_slot *saved;
     uint64_t count;    // read so far
     uint64_t previous; // key
     uint64_t hashes[RESTORE_AHEAD];
@@ -125,6 +125,10 @@ static int restore_bucket(void *context, struct base_span key, struct base_span 
                               "the cut has candidates of slot %s whose key is of %zu bytes", rows->name,
                               key.size);
     }
+    if (!rows->saved->buckets_fit) {
+        restore_stale(&rows->saved->stale, key);
+        return 0;
+    }
     uint32_t number = (uint32_t)cut_load_big(key.data + CUT_KEY_SLOT_SIZE, 4);
     size_t count = value.size / CUT_CANDIDATE;
     if (number >= trainer_candidates_buckets(candidates) || count < 1 || count > TRAINER_CANDIDATES_WAYS ||
@@ -150,11 +154,17 @@ static int restore_bucket(void *context, struct base_span key, struct base_span 
     return 0;
 }
 
+void restore_stale(struct base_buffer *stale, struct base_span key)
+{
+    base_buffer_u8(stale, (uint8_t)key.size);
+    base_buffer_append(stale, key.data, key.size);
+}
+
 int restore_slot_read(struct trainer_table *table, uint32_t number, const char *name,
-                      const struct restore_slot *saved, const struct trainer_cut_source *source,
+                      struct restore_slot *saved, const struct trainer_cut_source *source,
                       struct base_error *error)
 {
-    struct table_slot *slot = &table->slot[number];
+    struct table_slot *slot = &table->slot[saved->slot];
     struct restore_rows rows = {.table = table, .slot = slot, .name = name, .saved = saved};
     trainer_rowindex_reserve(&slot->index, saved->rows);
     uint8_t prefix[CUT_KEY_SLOT_SIZE] = {CUT_KEY_ROW};

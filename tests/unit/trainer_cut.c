@@ -427,9 +427,9 @@ Test(trainer_cut, a_configuration_that_does_not_fit_is_named)
         void (*change)(struct trainer_model_config *config);
         const char *text, *and;
     } cases[] = {
-        {change_name, "slot 1 is things and was items", ""},
+        {change_name, "the model has no slot items", "put it back"},
         {change_dimension, "slot items has dimension 16 and had 8", ""},
-        {change_slots, "the model has 5 slots and had 6", ""},
+        {change_slots, "the model has no slot seen", "put it back"},
         {change_admission, "slot rare counts towards admission in 0 buckets and did in", ""},
         {change_rows_max, "more rows than rows_max, 60", ""},
         {change_width, "tensor level0.task0.expert0.layer0.weight is 48 x 48 and was 48 x 32", ""},
