@@ -517,8 +517,9 @@ void trainer_evaluator_save(const struct trainer_evaluator *evaluator, struct ba
     base_section_end(buffer, mark);
 }
 
-// Reads a payload into `evaluator`, whose sums are zero.
-static int evaluator_parse(struct trainer_evaluator *evaluator, struct base_reader *reader,
+// Reads a payload into `evaluator`, whose sums are zero; what tasks that came since have. `values`: the saved
+// one has those.
+static int evaluator_parse(struct trainer_evaluator *evaluator, bool values, struct base_reader *reader,
                            struct base_error *error)
 {
     uint32_t tasks = base_reader_u32(reader), stages = base_reader_u32(reader);
@@ -526,7 +527,10 @@ static int evaluator_parse(struct trainer_evaluator *evaluator, struct base_read
     int64_t window_ms = (int64_t)base_reader_u64(reader);
     evaluator->started = base_reader_u8(reader) != 0;
     evaluator->part = (int64_t)base_reader_u64(reader);
-    if (!reader->failed && (tasks != evaluator->config.tasks || stages != evaluator->config.stages)) {
+    // Tasks come behind the others, so a stage only where there is no side task.
+    bool grown = tasks <= evaluator->config.tasks && stages <= evaluator->config.stages &&
+                 (stages == evaluator->config.stages || stages == tasks);
+    if (!reader->failed && !grown) {
         return base_error_set(
             error, BASE_ECONFLICT, "%s is of %u tasks with %u stages; the configuration has %u with %u",
             EVALUATOR_WHAT, tasks, stages, evaluator->config.tasks, evaluator->config.stages);
@@ -541,7 +545,7 @@ static int evaluator_parse(struct trainer_evaluator *evaluator, struct base_read
             }
         }
     }
-    for (uint32_t part = 0; part <= EVALUATOR_TOTAL && evaluator_has_values(evaluator); part++) {
+    for (uint32_t part = 0; part <= EVALUATOR_TOTAL && values; part++) {
         for (uint32_t k = 0; k < tasks && !reader->failed; k++) {
             struct value_sums *sums = &evaluator->values[part][k];
             double *numbers[] = {&sums->events, &sums->values,      &sums->predictions,
@@ -562,14 +566,16 @@ static int evaluator_parse(struct trainer_evaluator *evaluator, struct base_read
 int trainer_evaluator_restore(struct trainer_evaluator *evaluator, struct base_reader *from,
                               struct base_error *error)
 {
-    struct base_reader after = *from, payload;
+    struct base_reader after = *from, payload, header = *from;
     uint32_t version = evaluator_has_values(evaluator) ? EVALUATOR_VALUES_VERSION : EVALUATOR_VERSION;
     if (base_section_open(&after, EVALUATOR_MAGIC, version, &payload, EVALUATOR_WHAT, error)) {
         return -1;
     }
+    base_reader_bytes(&header, strlen(EVALUATOR_MAGIC));
+    bool values = base_reader_u32(&header) == EVALUATOR_VALUES_VERSION;
     struct trainer_evaluator *read = base_alloc_zeroed(1, sizeof *read);
     read->config = evaluator->config;
-    int result = evaluator_parse(read, &payload, error);
+    int result = evaluator_parse(read, values, &payload, error);
     if (result == 0) {
         *evaluator = *read;
         *from = after;

@@ -81,8 +81,9 @@ void trainer_evaluator_reset(struct trainer_evaluator *evaluator);
 // Appends all of it, as one section "FRSHEVAL" (base/section.h).
 void trainer_evaluator_save(const struct trainer_evaluator *evaluator, struct base_buffer *buffer);
 // Takes a saved one off `from`; from here on this one shows and does what that one would. A window of another
-// length than the saved one starts empty; the running totals go on. Errors, with nothing changed:
-// BASE_EFORMAT (cut short, corrupt); BASE_ECONFLICT (other tasks or stages).
+// length than the saved one starts empty; the running totals go on. Tasks behind the saved ones start with
+// nothing. Errors, with nothing changed: BASE_EFORMAT (cut short, corrupt); BASE_ECONFLICT (fewer tasks,
+// other stages).
 int trainer_evaluator_restore(struct trainer_evaluator *evaluator, struct base_reader *from,
                               struct base_error *error);
 

@@ -353,3 +353,35 @@ Test(trainer_evaluator, refuses_what_it_did_not_save)
     trainer_evaluator_free(two);
     base_buffer_free(&buffer);
 }
+
+Test(trainer_evaluator, a_task_that_came_since_starts_with_nothing)
+{
+    struct trainer_evaluator_config config = {
+        .tasks = 2, .stages = 2, .keep_negatives = 1, .window_ms = 60000};
+    struct base_error error;
+    struct base_buffer buffer = {0};
+    struct trainer_evaluator *evaluator = trainer_evaluator_new(&config, &error);
+    config.tasks = 3;
+    config.kind[2] = TRAINER_LOSS_MSE; // which has sums of its own
+    struct trainer_evaluator *grown = trainer_evaluator_new(&config, &error);
+    feed(evaluator, sample_make(BASE_N0, 3, 0, 0, 0), 0.25f, 0.5f);
+    feed(evaluator, sample_make(BASE_C1, 1, 1, 0, 0), 0.75f, 0.5f);
+    trainer_evaluator_save(evaluator, &buffer);
+    struct base_reader reader = {base_buffer_span(&buffer), false};
+    cr_assert_eq(trainer_evaluator_restore(grown, &reader, &error), 0, "%s", error.text);
+    for (uint32_t k = 0; k < 2; k++) {
+        struct trainer_evaluation was = trainer_evaluator_total(evaluator, TRAINER_MEASURE_PRODUCT, k);
+        struct trainer_evaluation is = trainer_evaluator_total(grown, TRAINER_MEASURE_PRODUCT, k);
+        cr_assert(memcmp(&was, &is, sizeof is) == 0);
+    }
+    cr_assert_eq(trainer_evaluator_total(grown, TRAINER_MEASURE_PRODUCT, 2).events, 0);
+    cr_assert_eq(trainer_evaluator_value_total(grown, 2).events, 0);
+    // And from there it is saved and restored as any other.
+    base_buffer_clear(&buffer);
+    trainer_evaluator_save(grown, &buffer);
+    reader = (struct base_reader){base_buffer_span(&buffer), false};
+    cr_assert_eq(trainer_evaluator_restore(grown, &reader, &error), 0, "%s", error.text);
+    trainer_evaluator_free(evaluator);
+    trainer_evaluator_free(grown);
+    base_buffer_free(&buffer);
+}
