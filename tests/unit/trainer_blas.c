@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/random.h"
+#include "trainer_rig_support.h"
 
 Test(trainer_blas, runs_the_wanted_kernels_on_one_thread)
 {
@@ -101,13 +102,6 @@ Test(trainer_blas, forms_match_their_definitions)
             check_form(form, inner[i], true);
             check_form(form, inner[i], false);
         }
-    }
-}
-
-static void need_stable_rows(void)
-{
-    if (!trainer_blas_rows_stable()) {
-        cr_skip_test("core type %s does not promise it (docs/determinism.md)", trainer_blas_core());
     }
 }
 

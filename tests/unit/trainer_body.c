@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "trainer/blas.h"
 #include "trainer_network_twin.h"
+#include "trainer_rig_support.h"
 
 static struct base_error error;
 
@@ -40,65 +41,12 @@ static struct trainer_network_config config_of(enum trainer_body body, bool sing
     return config;
 }
 
-struct rig {
-    struct trainer_network_config config;
-    struct trainer_workers *workers;
-    struct trainer_network *network;
-    uint32_t width;                              // logits
-    float *x, *dx, *logits, *dlogits, *gradient; // [BATCH x ..], [size]
-};
-
-static float *random_floats(size_t count, const char *name, float scale)
+static struct rig rig_stirred(struct trainer_network_config config, uint32_t workers)
 {
-    float *values = base_alloc_aligned(count * sizeof *values);
-    uint64_t key = base_random_key(4, name);
-    for (size_t i = 0; i < count; i++) {
-        values[i] = scale * (float)base_random_normal(key, i);
-    }
-    return values;
-}
-
-static struct rig rig_make(struct trainer_network_config config, uint32_t workers)
-{
-    struct rig rig = {.config = config, .workers = trainer_workers_new(workers, &error)};
-    rig.network = trainer_network_new(&config, true, rig.workers, &error);
-    cr_assert_not_null(rig.network, "%s", error.text);
-    rig.width = trainer_network_logits(&config);
+    struct rig rig = rig_make(&config, workers);
     cr_assert_leq(rig.width, LOGITS_MAX);
-    rig.x = random_floats((size_t)config.batch * config.inputs, "x", 1.0f);
-    rig.dlogits = random_floats(config.batch * rig.width, "dlogits", 1.0f);
-    rig.dx = base_alloc_aligned((size_t)config.batch * config.inputs * sizeof(float));
-    rig.logits = base_alloc_aligned(config.batch * rig.width * sizeof(float));
-    rig.gradient = base_alloc_aligned(trainer_network_size(rig.network) * sizeof(float));
-    // Biases start at zero and a stitch regular; here they shall matter.
-    uint32_t count;
-    const struct trainer_tensor *tensors = trainer_network_tensors(rig.network, &count);
-    for (uint32_t t = 0; t < count; t++) {
-        bool stitch = strncmp(tensors[t].name, "stitch", 6) == 0;
-        for (uint32_t i = 0; (stitch || tensors[t].rows == 1) && i < tensors[t].rows * tensors[t].columns;
-             i++) {
-            trainer_network_slab(rig.network)[tensors[t].offset + i] +=
-                0.1f * (float)base_random_normal(base_random_key(3, tensors[t].name), i);
-        }
-    }
+    rig_stir(&rig);
     return rig;
-}
-
-static void rig_free(struct rig *rig)
-{
-    trainer_network_free(rig->network);
-    trainer_workers_free(rig->workers);
-    free(rig->x);
-    free(rig->dx);
-    free(rig->logits);
-    free(rig->dlogits);
-    free(rig->gradient);
-}
-
-static void rig_backward(struct rig *rig, uint32_t n)
-{
-    trainer_network_forward(rig->network, rig->x, n, rig->logits);
-    trainer_network_backward(rig->network, rig->x, rig->dlogits, n, rig->dx);
 }
 
 // The loss of row r whose inputs are given.
@@ -112,19 +60,12 @@ static double row_loss(const struct rig *rig, const struct twin *twin, uint32_t 
     return sum;
 }
 
-static void row_double(const struct rig *rig, uint32_t r, double *row)
-{
-    for (uint32_t i = 0; i < rig->config.inputs; i++) {
-        row[i] = rig->x[(size_t)r * rig->config.inputs + i];
-    }
-}
-
 static double batch_loss(const struct rig *rig, const struct twin *twin, uint32_t n)
 {
     double sum = n * twin_penalty(twin);
     for (uint32_t r = 0; r < n; r++) {
         double row[INPUTS];
-        row_double(rig, r, row);
+        rig_row(rig, r, row);
         sum += row_loss(rig, twin, r, row);
     }
     return sum;
@@ -132,12 +73,12 @@ static double batch_loss(const struct rig *rig, const struct twin *twin, uint32_
 
 static void expect_forward(struct trainer_network_config config)
 {
-    struct rig rig = rig_make(config, 2);
+    struct rig rig = rig_stirred(config, 2);
     struct twin twin = twin_make(&rig.config, rig.network);
     trainer_network_forward(rig.network, rig.x, ROWS, rig.logits);
     for (uint32_t r = 0; r < ROWS; r++) {
         double row[INPUTS], logits[LOGITS_MAX];
-        row_double(&rig, r, row);
+        rig_row(&rig, r, row);
         twin_forward(&twin, row, logits);
         for (uint32_t j = 0; j < rig.width; j++) {
             cr_assert_float_eq(rig.logits[r * rig.width + j], logits[j], 1e-5 * (1.0 + fabs(logits[j])),
@@ -153,7 +94,7 @@ static void expect_gradients(struct trainer_network_config config)
 {
     enum { N = 5, PROBES = 4 };
     const double step = 1e-6;
-    struct rig rig = rig_make(config, 1);
+    struct rig rig = rig_stirred(config, 1);
     struct twin twin = twin_make(&rig.config, rig.network);
     const char *name = trainer_body_names[config.body];
     rig_backward(&rig, N);
@@ -177,7 +118,7 @@ static void expect_gradients(struct trainer_network_config config)
     for (uint32_t i = 0; i < N * INPUTS; i += 3) {
         double row[INPUTS], difference = 0.0;
         for (int sign = -1; sign <= 1; sign += 2) {
-            row_double(&rig, i / INPUTS, row);
+            rig_row(&rig, i / INPUTS, row);
             row[i % INPUTS] += sign * step;
             difference += sign * row_loss(&rig, &twin, i / INPUTS, row) / (2 * step);
         }
@@ -208,7 +149,7 @@ Test(trainer_body, gradients_match_finite_differences)
 Test(trainer_body, apply_is_a_step_along_the_gradient)
 {
     for (int choice = 0; choice < 2 * TRAINER_BODIES; choice++) {
-        struct rig rig = rig_make(config_of((enum trainer_body)(choice / 2), false), 2);
+        struct rig rig = rig_stirred(config_of((enum trainer_body)(choice / 2), false), 2);
         uint32_t n = choice % 2 ? 1 : ROWS;
         size_t size = trainer_network_size(rig.network);
         float *before = base_alloc(size * sizeof *before), *slab = trainer_network_slab(rig.network);
@@ -241,7 +182,7 @@ Test(trainer_body, apply_is_a_step_along_the_gradient)
 // The penalty draws the tasks' weights together and leaves their mean where it is.
 Test(trainer_body, a_penalty_alone_draws_to_the_mean)
 {
-    struct rig rig = rig_make(config_of(TRAINER_BODY_SOFT_L2, false), 2);
+    struct rig rig = rig_stirred(config_of(TRAINER_BODY_SOFT_L2, false), 2);
     memset(rig.dlogits, 0, BATCH * rig.width * sizeof *rig.dlogits);
     struct twin before = twin_make(&rig.config, rig.network);
     rig_backward(&rig, ROWS);
@@ -267,7 +208,7 @@ Test(trainer_body, a_penalty_alone_draws_to_the_mean)
 // `steps` steps of a cross-entropy on every logit; the slab, to be freed.
 static float *train(struct trainer_network_config config, uint32_t workers, uint32_t steps)
 {
-    struct rig rig = rig_make(config, workers);
+    struct rig rig = rig_stirred(config, workers);
     for (uint32_t s = 0; s < steps; s++) {
         uint32_t n = s % 3 ? ROWS : BATCH;
         trainer_network_forward(rig.network, rig.x, n, rig.logits);
@@ -289,7 +230,7 @@ Test(trainer_body, any_number_of_workers_gives_the_same_bits)
     for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
         struct trainer_network_config config = config_of(body, false);
         config.level[0].widths[1] = 144; // two tiles
-        struct rig rig = rig_make(config, 1);
+        struct rig rig = rig_stirred(config, 1);
         size_t bytes = trainer_network_size(rig.network) * sizeof(float);
         rig_free(&rig);
         float *alone = train(config, 1, 20);
@@ -306,7 +247,7 @@ Test(trainer_body, any_number_of_workers_gives_the_same_bits)
 Test(trainer_body, readers_and_lone_rows_have_the_same_bits)
 {
     for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
-        struct rig rig = rig_make(config_of(body, false), 2);
+        struct rig rig = rig_stirred(config_of(body, false), 2);
         struct trainer_workers *alone = trainer_workers_new(1, &error);
         struct trainer_network *reader = trainer_network_share(rig.network, alone, &error);
         float logits[BATCH * LOGITS_MAX], lone[LOGITS_MAX];
@@ -328,7 +269,7 @@ Test(trainer_body, readers_and_lone_rows_have_the_same_bits)
 Test(trainer_body, finite_sees_a_bad_weight_in_every_tensor)
 {
     for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
-        struct rig rig = rig_make(config_of(body, false), 1);
+        struct rig rig = rig_stirred(config_of(body, false), 1);
         float *slab = trainer_network_slab(rig.network);
         uint32_t count;
         const struct trainer_tensor *tensors = trainer_network_tensors(rig.network, &count);
@@ -423,7 +364,7 @@ Test(trainer_body, needs_the_experts_that_it_reads_and_no_more)
 Test(trainer_body, a_task_without_loss_moves_nothing_of_its_own)
 {
     for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
-        struct rig rig = rig_make(config_of(body, false), 1);
+        struct rig rig = rig_stirred(config_of(body, false), 1);
         for (uint32_t r = 0; r < ROWS; r++) { // task 1's two logits
             rig.dlogits[r * rig.width + 1] = rig.dlogits[r * rig.width + 2] = 0.0f;
         }

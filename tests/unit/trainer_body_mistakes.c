@@ -9,10 +9,9 @@
 #include "base/random.h"
 #include "trainer/body.h"
 #include "trainer_network_twin.h"
+#include "trainer_rig_support.h"
 
 enum { INPUTS = 32, TASKS = 2, ROWS = 12, STEPS = 20 };
-
-static struct base_error error;
 
 static struct trainer_network_config config_of(enum trainer_body body)
 {
@@ -25,41 +24,6 @@ static struct trainer_network_config config_of(enum trainer_body body)
                                            .tower_layers = 1,
                                            .batch = ROWS,
                                            .seed = 21};
-}
-
-static float *random_floats(size_t count, const char *name)
-{
-    float *values = base_alloc_aligned(count * sizeof *values);
-    for (size_t i = 0; i < count; i++) {
-        values[i] = (float)base_random_normal(base_random_key(4, name), i);
-    }
-    return values;
-}
-
-struct rig {
-    struct trainer_network_config config;
-    struct trainer_workers *workers;
-    struct trainer_network *network;
-    float *x, dx[ROWS * INPUTS], logits[ROWS * TASKS], dlogits[ROWS * TASKS];
-};
-
-static struct rig *rig_new(struct trainer_network_config config)
-{
-    struct rig *rig = base_alloc_zeroed(1, sizeof *rig);
-    rig->config = config;
-    rig->workers = trainer_workers_new(1, &error);
-    rig->network = trainer_network_new(&config, true, rig->workers, &error);
-    cr_assert_not_null(rig->network, "%s", error.text);
-    rig->x = random_floats(ROWS * INPUTS, "x");
-    return rig;
-}
-
-static void rig_free(struct rig *rig)
-{
-    trainer_network_free(rig->network);
-    trainer_workers_free(rig->workers);
-    free(rig->x);
-    free(rig);
 }
 
 static float *rig_tensor(const struct rig *rig, const char *name, size_t *floats)
@@ -97,9 +61,7 @@ static void expect_told_apart(struct rig *rig, enum twin_mistake mistake)
     trainer_network_forward(rig->network, rig->x, ROWS, rig->logits);
     for (uint32_t r = 0; r < ROWS; r++) {
         double row[INPUTS], right[TASKS], mistaken[TASKS];
-        for (uint32_t i = 0; i < INPUTS; i++) {
-            row[i] = rig->x[r * INPUTS + i];
-        }
+        rig_row(rig, r, row);
         twin.mistake = TWIN_RIGHT;
         twin_forward(&twin, row, right);
         twin.mistake = mistake;
@@ -117,9 +79,10 @@ static void expect_told_apart(struct rig *rig, enum twin_mistake mistake)
 // FuxiCTR: the shared gate sees only the shared experts.
 Test(trainer_body_mistakes, the_shared_gate_sees_all_experts)
 {
-    struct rig *rig = rig_new(config_of(TRAINER_BODY_PLE));
-    expect_told_apart(rig, TWIN_SHARED_GATE_SEES_SHARED_ONLY);
-    rig_free(rig);
+    struct trainer_network_config config = config_of(TRAINER_BODY_PLE);
+    struct rig rig = rig_make(&config, 1);
+    expect_told_apart(&rig, TWIN_SHARED_GATE_SEES_SHARED_ONLY);
+    rig_free(&rig);
 }
 
 // PaddleRec: expert j of task i is i * task_num + j: with more experts a task than tasks one is used twice.
@@ -127,9 +90,10 @@ Test(trainer_body_mistakes, every_task_has_its_own_experts)
 {
     const enum trainer_body bodies[] = {TRAINER_BODY_PLE, TRAINER_BODY_CGC};
     for (int b = 0; b < 2; b++) {
-        struct rig *rig = rig_new(config_of(bodies[b]));
-        expect_told_apart(rig, TWIN_EXPERT_AT_TASK_NUM);
-        rig_free(rig);
+        struct trainer_network_config config = config_of(bodies[b]);
+        struct rig rig = rig_make(&config, 1);
+        expect_told_apart(&rig, TWIN_EXPERT_AT_TASK_NUM);
+        rig_free(&rig);
     }
 }
 
@@ -140,11 +104,11 @@ Test(trainer_body_mistakes, shared_experts_have_a_number_of_their_own)
     for (int b = 0; b < 2; b++) {
         struct trainer_network_config config = config_of(bodies[b]);
         config.level[0].per_task = 1;
-        struct rig *rig = rig_new(config);
-        expect_told_apart(rig, TWIN_SHARED_AS_MANY_AS_OWN);
+        struct rig rig = rig_make(&config, 1);
+        expect_told_apart(&rig, TWIN_SHARED_AS_MANY_AS_OWN);
         size_t floats;
-        cr_expect_not_null(rig_tensor(rig, "level0.shared.expert1.layer0.weight", &floats));
-        rig_free(rig);
+        cr_expect_not_null(rig_tensor(&rig, "level0.shared.expert1.layer0.weight", &floats));
+        rig_free(&rig);
     }
 }
 
@@ -152,19 +116,21 @@ Test(trainer_body_mistakes, shared_experts_have_a_number_of_their_own)
 Test(trainer_body_mistakes, every_task_has_its_own_output_bias)
 {
     for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
-        struct rig *rig = rig_new(config_of(body));
-        rig_train(rig, STEPS);
-        expect_told_apart(rig, TWIN_ONE_OUTPUT_BIAS);
-        rig_free(rig);
+        struct trainer_network_config config = config_of(body);
+        struct rig rig = rig_make(&config, 1);
+        rig_train(&rig, STEPS);
+        expect_told_apart(&rig, TWIN_ONE_OUTPUT_BIAS);
+        rig_free(&rig);
     }
 }
 
 // ML-MMoE's gates read the raw x at every level, not the mixture of the level below.
 Test(trainer_body_mistakes, gates_of_ml_mmoe_read_x)
 {
-    struct rig *rig = rig_new(config_of(TRAINER_BODY_ML_MMOE));
-    expect_told_apart(rig, TWIN_GATES_READ_H);
-    rig_free(rig);
+    struct trainer_network_config config = config_of(TRAINER_BODY_ML_MMOE);
+    struct rig rig = rig_make(&config, 1);
+    expect_told_apart(&rig, TWIN_GATES_READ_H);
+    rig_free(&rig);
 }
 
 // DeepCTR: the same integer seed for every expert. Then all experts start alike, no gate matters, and none
@@ -175,27 +141,27 @@ Test(trainer_body_mistakes, experts_start_differently)
     config.levels = 1;
     config.level[0] = (struct trainer_level_config){{16}, 1, 1, 1};
     for (int mistaken = 0; mistaken < 2; mistaken++) {
-        struct rig *rig = rig_new(config);
+        struct rig rig = rig_make(&config, 1);
         size_t floats, gates;
-        float *expert[] = {rig_tensor(rig, "level0.expert0.layer0.weight", &floats),
-                           rig_tensor(rig, "level0.expert1.layer0.weight", &floats),
-                           rig_tensor(rig, "level0.expert2.layer0.weight", &floats)};
+        float *expert[] = {rig_tensor(&rig, "level0.expert0.layer0.weight", &floats),
+                           rig_tensor(&rig, "level0.expert1.layer0.weight", &floats),
+                           rig_tensor(&rig, "level0.expert2.layer0.weight", &floats)};
         for (int e = 1; mistaken && e < 3; e++) {
             memcpy(expert[e], expert[0], floats * sizeof **expert);
         }
-        float *gate = rig_tensor(rig, "level0.task0.gate.weight", &gates);
+        float *gate = rig_tensor(&rig, "level0.task0.gate.weight", &gates);
         float before[ROWS * TASKS];
-        trainer_network_forward(rig->network, rig->x, ROWS, before);
+        trainer_network_forward(rig.network, rig.x, ROWS, before);
         for (size_t i = 0; i < gates; i++) {
             gate[i] = -gate[i];
         }
-        trainer_network_forward(rig->network, rig->x, ROWS, rig->logits);
+        trainer_network_forward(rig.network, rig.x, ROWS, rig.logits);
         float most = 0.0f;
         for (uint32_t r = 0; r < ROWS; r++) {
-            most = fmaxf(most, fabsf(before[r * TASKS] - rig->logits[r * TASKS]));
+            most = fmaxf(most, fabsf(before[r * TASKS] - rig.logits[r * TASKS]));
         }
         // What each expert is for, after training: the distance between two of them.
-        rig_train(rig, STEPS);
+        rig_train(&rig, STEPS);
         double distance = 0.0;
         for (size_t i = 0; i < floats; i++) {
             distance = fmax(distance, fabs((double)expert[0][i] - expert[1][i]));
@@ -206,7 +172,7 @@ Test(trainer_body_mistakes, experts_start_differently)
             cr_expect_gt(most, 1e-2f, "our gate does not matter: %g", (double)most);
             cr_expect_gt(distance, 0.1, "our experts are alike: %g", distance);
         }
-        rig_free(rig);
+        rig_free(&rig);
     }
 }
 
@@ -235,22 +201,23 @@ Test(trainer_body_mistakes, units_do_not_stay_alike)
         [TRAINER_BODY_SHARED_BOTTOM] = "bottom.layer0.weight",
     };
     for (int choice = 0; choice < 2 * TRAINER_BODIES; choice++) {
-        struct rig *rig = rig_new(config_of((enum trainer_body)(choice / 2)));
+        struct trainer_network_config config = config_of((enum trainer_body)(choice / 2));
+        struct rig rig = rig_make(&config, 1);
         bool mistaken = choice % 2;
         uint32_t count;
-        const struct trainer_tensor *tensors = trainer_network_tensors(rig->network, &count);
+        const struct trainer_tensor *tensors = trainer_network_tensors(rig.network, &count);
         for (uint32_t t = 0; mistaken && t < count; t++) {
             for (uint32_t i = 0; tensors[t].rows > 1 && i < tensors[t].rows * tensors[t].columns; i++) {
-                trainer_network_slab(rig->network)[tensors[t].offset + i] = 0.0625f;
+                trainer_network_slab(rig.network)[tensors[t].offset + i] = 0.0625f;
             }
         }
         size_t floats;
-        float *weight = rig_tensor(rig, first[choice / 2], &floats), start = weight[0];
-        rig_train(rig, STEPS);
+        float *weight = rig_tensor(&rig, first[choice / 2], &floats), start = weight[0];
+        rig_train(&rig, STEPS);
         cr_expect_neq(weight[0], start, "%s learns nothing", first[choice / 2]);
         cr_expect_eq(columns_alike(weight, floats, 48), mistaken, "%s %d", trainer_body_names[choice / 2],
                      mistaken);
-        rig_free(rig);
+        rig_free(&rig);
     }
 }
 
@@ -259,27 +226,27 @@ Test(trainer_body_mistakes, units_do_not_stay_alike)
 Test(trainer_body_mistakes, a_batch_of_one_is_a_batch)
 {
     for (enum trainer_body body = 0; body < TRAINER_BODIES; body++) {
-        struct rig *rig = rig_new(config_of(body));
-        rig_train(rig, 1); // leaves dlogits
-        size_t size = trainer_network_size(rig->network);
+        struct trainer_network_config config = config_of(body);
+        struct rig rig = rig_make(&config, 1);
+        rig_train(&rig, 1); // leaves dlogits
+        size_t size = trainer_network_size(rig.network);
         float *all = base_alloc_aligned(size * sizeof *all), *one = base_alloc_aligned(size * sizeof *one);
         double *sum = base_alloc_zeroed(size, sizeof *sum);
-        trainer_network_forward(rig->network, rig->x, ROWS, rig->logits);
-        trainer_network_backward(rig->network, rig->x, rig->dlogits, ROWS, rig->dx);
-        trainer_network_gradient(rig->network, rig->x, ROWS, all);
+        rig_backward(&rig, ROWS);
+        trainer_network_gradient(rig.network, rig.x, ROWS, all);
         for (uint32_t r = 0; r < ROWS; r++) {
-            float logits[TASKS], dx[INPUTS], *row = rig->x + r * INPUTS;
-            trainer_network_forward(rig->network, row, 1, logits);
-            trainer_network_backward(rig->network, row, rig->dlogits + r * TASKS, 1, dx);
-            trainer_network_gradient(rig->network, row, 1, one);
+            float logits[TASKS], dx[INPUTS], *row = rig.x + r * INPUTS;
+            trainer_network_forward(rig.network, row, 1, logits);
+            trainer_network_backward(rig.network, row, rig.dlogits + r * TASKS, 1, dx);
+            trainer_network_gradient(rig.network, row, 1, one);
             for (size_t i = 0; i < size; i++) {
                 sum[i] += (double)one[i];
             }
             for (uint32_t k = 0; k < TASKS; k++) {
-                cr_expect_float_eq(logits[k], rig->logits[r * TASKS + k], 1e-5);
+                cr_expect_float_eq(logits[k], rig.logits[r * TASKS + k], 1e-5);
             }
             for (uint32_t i = 0; i < INPUTS; i++) {
-                cr_expect_float_eq(dx[i], rig->dx[r * INPUTS + i], 1e-5);
+                cr_expect_float_eq(dx[i], rig.dx[r * INPUTS + i], 1e-5);
             }
         }
         for (size_t i = 0; i < size; i++) {
@@ -288,6 +255,6 @@ Test(trainer_body_mistakes, a_batch_of_one_is_a_batch)
         free(all);
         free(one);
         free(sum);
-        rig_free(rig);
+        rig_free(&rig);
     }
 }

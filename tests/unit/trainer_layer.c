@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/random.h"
 #include "trainer/lanes.h"
+#include "trainer_rig_support.h"
 
 enum { N = 21, IN = 400, OUT = 64 };
 static const struct trainer_layer_shape shape = {IN, OUT};
@@ -17,15 +17,6 @@ static const struct trainer_block outputs = {16, 32}, inputs = {208, 128};
 static bool inside(struct trainer_block block, uint32_t column)
 {
     return column >= block.column && column < block.column + block.columns;
-}
-
-static float *random_floats(size_t count, const char *name)
-{
-    float *values = base_alloc_aligned(count * sizeof *values);
-    for (size_t i = 0; i < count; i++) {
-        values[i] = (float)base_random_normal(base_random_key(2, name), i);
-    }
-    return values;
 }
 
 static void forward(bool with_bias)

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/random.h"
 #include "trainer_network_twin.h"
+#include "trainer_rig_support.h"
 
 static struct base_error error;
 
@@ -53,98 +54,56 @@ enum { CONFIGS = sizeof configs / sizeof *configs, ROWS = 37 };
 static const struct trainer_loss_config full_loss = {
     .tasks = 3, .stages = 3, .full = true, .task_weight = {1.0f, 0.75f, 1.5f}, .keep_negatives = 0.25f};
 
-struct rig {
-    const struct trainer_network_config *config;
-    struct trainer_workers *workers;
-    struct trainer_network *network;
-    float *x, *dx, *logits, *dlogits, *gradient; // [batch x ..], [size]
-    struct base_sample *samples;                 // [batch]
-};
-
-static struct rig rig_make(const struct trainer_network_config *config, uint32_t workers)
+static struct rig rig_stirred(const struct trainer_network_config *config, uint32_t workers)
 {
-    struct rig rig = {.config = config, .workers = trainer_workers_new(workers, &error)};
-    rig.network = trainer_network_new(config, true, rig.workers, &error);
-    cr_assert_not_null(rig.network, "%s", error.text);
-    rig.x = base_alloc_aligned((size_t)config->batch * config->inputs * sizeof(float));
-    rig.dx = base_alloc_aligned((size_t)config->batch * config->inputs * sizeof(float));
-    rig.logits = base_alloc_aligned(config->batch * config->tasks * sizeof(float));
-    rig.dlogits = base_alloc_aligned(config->batch * config->tasks * sizeof(float));
-    rig.gradient = base_alloc_aligned(trainer_network_size(rig.network) * sizeof(float));
-    rig.samples = base_alloc_zeroed(config->batch, sizeof *rig.samples);
-    uint64_t key = base_random_key(9, "rig");
-    for (size_t i = 0; i < (size_t)config->batch * config->inputs; i++) {
-        rig.x[i] = (float)base_random_normal(key, i);
-    }
-    for (uint32_t r = 0; r < config->batch; r++) {
-        rig.samples[r].mask = (uint8_t)(base_random_bits(key, 10 * r + 1) | 1);
-        for (uint32_t k = 0; k < config->tasks; k++) {
-            rig.samples[r].label[k] = base_random_uniform(key, 10 * r + 2 + k) < 0.4;
-            rig.samples[r].weight[k] = (float)(0.5 + base_random_uniform(key, 10 * r + 5 + k));
-        }
-    }
-    // Biases start at zero; here they shall matter.
-    uint32_t count;
-    const struct trainer_tensor *tensors = trainer_network_tensors(rig.network, &count);
-    for (uint32_t t = 0; t < count; t++) {
-        for (uint32_t i = 0; tensors[t].rows == 1 && i < tensors[t].columns; i++) {
-            trainer_network_slab(rig.network)[tensors[t].offset + i] =
-                0.1f * (float)base_random_normal(base_random_key(3, tensors[t].name), i);
-        }
-    }
+    struct rig rig = rig_make(config, workers);
+    rig_stir(&rig);
     return rig;
 }
 
-static void rig_free(struct rig *rig)
+static struct base_sample sample_of(uint32_t r)
 {
-    trainer_network_free(rig->network);
-    trainer_workers_free(rig->workers);
-    free(rig->x);
-    free(rig->dx);
-    free(rig->logits);
-    free(rig->dlogits);
-    free(rig->gradient);
-    free(rig->samples);
+    uint64_t key = base_random_key(9, "rig");
+    struct base_sample sample = {.mask = (uint8_t)(base_random_bits(key, 10 * r + 1) | 1)};
+    for (uint32_t k = 0; k < full_loss.tasks; k++) {
+        sample.label[k] = base_random_uniform(key, 10 * r + 2 + k) < 0.4;
+        sample.weight[k] = (float)(0.5 + base_random_uniform(key, 10 * r + 5 + k));
+    }
+    return sample;
 }
 
 static struct trainer_loss_config rig_loss(const struct rig *rig)
 {
     struct trainer_loss_config loss = full_loss;
-    loss.tasks = loss.stages = rig->config->tasks;
+    loss.tasks = loss.stages = rig->config.tasks;
     return loss;
 }
 
 // Forward, losses, backward on the first n rows.
-static void rig_backward(struct rig *rig, uint32_t n)
+static void loss_backward(struct rig *rig, uint32_t n)
 {
     struct trainer_loss_config config = rig_loss(rig);
-    uint32_t tasks = rig->config->tasks;
+    uint32_t tasks = rig->config.tasks;
     trainer_network_forward(rig->network, rig->x, n, rig->logits);
     for (uint32_t r = 0; r < n; r++) {
         float loss[BASE_TASKS_MAX];
-        trainer_loss_sample(&config, rig->logits + (size_t)r * tasks, &rig->samples[r],
+        struct base_sample sample = sample_of(r);
+        trainer_loss_sample(&config, rig->logits + (size_t)r * tasks, &sample,
                             rig->dlogits + (size_t)r * tasks, loss);
     }
     trainer_network_backward(rig->network, rig->x, rig->dlogits, n, rig->dx);
 }
 
-static void row_double(const struct rig *rig, uint32_t r, double *row)
-{
-    for (uint32_t i = 0; i < rig->config->inputs; i++) {
-        row[i] = rig->x[(size_t)r * rig->config->inputs + i];
-    }
-}
-
 Test(trainer_network, forward_matches_the_definition)
 {
     for (uint32_t c = 0; c < CONFIGS; c++) {
-        struct rig rig = rig_make(&configs[c], 1);
+        struct rig rig = rig_stirred(&configs[c], 1);
         struct twin twin = twin_make(&configs[c], rig.network);
         uint32_t tasks = configs[c].tasks;
         trainer_network_forward(rig.network, rig.x, ROWS, rig.logits);
         for (uint32_t r = 0; r < ROWS; r++) {
             double row[512], logits[BASE_TASKS_MAX];
-            row_double(&rig, r, row);
+            rig_row(&rig, r, row);
             twin_forward(&twin, row, logits);
             for (uint32_t k = 0; k < tasks; k++) {
                 cr_assert_float_eq(rig.logits[r * tasks + k], logits[k], 1e-5 * (1.0 + fabs(logits[k])),
@@ -163,9 +122,10 @@ static double batch_loss(const struct rig *rig, const struct twin *twin, uint32_
     double sum = 0.0;
     for (uint32_t r = 0; r < n; r++) {
         double row[512], logits[BASE_TASKS_MAX];
-        row_double(rig, r, row);
+        rig_row(rig, r, row);
         twin_forward(twin, row, logits);
-        sum += twin_loss(&config, logits, &rig->samples[r]);
+        struct base_sample sample = sample_of(r);
+        sum += twin_loss(&config, logits, &sample);
     }
     return sum;
 }
@@ -176,9 +136,9 @@ Test(trainer_network, gradient_matches_finite_differences)
     enum { N = 6, PROBES = 5 };
     const double step = 1e-6;
     for (uint32_t c = 0; c < CONFIGS; c++) {
-        struct rig rig = rig_make(&configs[c], 1);
+        struct rig rig = rig_stirred(&configs[c], 1);
         struct twin twin = twin_make(&configs[c], rig.network);
-        rig_backward(&rig, N);
+        loss_backward(&rig, N);
         trainer_network_gradient(rig.network, rig.x, N, rig.gradient);
         for (uint32_t t = 0; t < twin.count; t++) {
             for (uint32_t probe = 0; probe < PROBES; probe++) {
@@ -206,18 +166,19 @@ Test(trainer_network, gradient_by_x_matches_finite_differences)
 {
     const double step = 1e-6;
     for (uint32_t c = 0; c < CONFIGS; c++) {
-        struct rig rig = rig_make(&configs[c], 1);
+        struct rig rig = rig_stirred(&configs[c], 1);
         struct twin twin = twin_make(&configs[c], rig.network);
         struct trainer_loss_config config = rig_loss(&rig);
-        rig_backward(&rig, ROWS);
+        loss_backward(&rig, ROWS);
         for (uint32_t r = 0; r < ROWS; r += 9) {
+            struct base_sample sample = sample_of(r);
             for (uint32_t i = 0; i < configs[c].inputs; i += 1 + configs[c].inputs / 40) {
                 double row[512], logits[BASE_TASKS_MAX], difference = 0.0;
                 for (int sign = -1; sign <= 1; sign += 2) {
-                    row_double(&rig, r, row);
+                    rig_row(&rig, r, row);
                     row[i] += sign * step;
                     twin_forward(&twin, row, logits);
-                    difference += sign * twin_loss(&config, logits, &rig.samples[r]) / (2 * step);
+                    difference += sign * twin_loss(&config, logits, &sample) / (2 * step);
                 }
                 cr_assert_float_eq(rig.dx[(size_t)r * configs[c].inputs + i], difference, 1e-5,
                                    "config %u row %u input %u", c, r, i);
@@ -232,11 +193,11 @@ Test(trainer_network, gradient_by_x_matches_finite_differences)
 Test(trainer_network, apply_is_a_step_along_the_gradient)
 {
     for (uint32_t c = 0; c < CONFIGS; c++) {
-        struct rig rig = rig_make(&configs[c], 1);
+        struct rig rig = rig_stirred(&configs[c], 1);
         size_t size = trainer_network_size(rig.network);
         float *before = base_alloc(size * sizeof *before), *slab = trainer_network_slab(rig.network);
         memcpy(before, slab, size * sizeof *before);
-        rig_backward(&rig, ROWS);
+        loss_backward(&rig, ROWS);
         trainer_network_gradient(rig.network, rig.x, ROWS, rig.gradient);
         cr_expect_eq(memcmp(before, slab, size * sizeof *before), 0, "a weight moved before the step");
         cr_expect(trainer_network_finite(rig.network, rig.dx, ROWS));
@@ -260,8 +221,8 @@ Test(trainer_network, every_tensor_learns_and_starts_alone)
     for (uint32_t c = 0; c < CONFIGS; c++) {
         struct trainer_workers *workers = trainer_workers_new(1, &error);
         struct trainer_network *fresh = trainer_network_new(&configs[c], true, workers, &error);
-        struct rig rig = rig_make(&configs[c], 1);
-        rig_backward(&rig, ROWS);
+        struct rig rig = rig_stirred(&configs[c], 1);
+        loss_backward(&rig, ROWS);
         trainer_network_gradient(rig.network, rig.x, ROWS, rig.gradient);
         uint32_t count;
         const struct trainer_tensor *tensors = trainer_network_tensors(fresh, &count);
@@ -326,22 +287,22 @@ Test(trainer_network, initial_weights_have_the_stated_spread)
 
 Test(trainer_network, finite_sees_what_would_harm)
 {
-    struct rig rig = rig_make(&configs[0], 2);
+    struct rig rig = rig_stirred(&configs[0], 2);
     float *slab = trainer_network_slab(rig.network);
     size_t size = trainer_network_size(rig.network);
     float *good = base_alloc(size * sizeof *good);
     memcpy(good, slab, size * sizeof *good);
-    rig_backward(&rig, ROWS);
+    loss_backward(&rig, ROWS);
     cr_expect(trainer_network_finite(rig.network, rig.dx, ROWS));
     const float bad[] = {NAN, INFINITY, -INFINITY, 1e30f};
     for (size_t b = 0; b < sizeof bad / sizeof *bad; b++) {
         float x = rig.x[100]; // in x
         rig.x[100] = bad[b];
-        rig_backward(&rig, ROWS);
+        loss_backward(&rig, ROWS);
         cr_expect_not(trainer_network_finite(rig.network, rig.dx, ROWS), "x = %g", (double)bad[b]);
         rig.x[100] = x;
 
-        rig_backward(&rig, ROWS); // in dlogits
+        loss_backward(&rig, ROWS); // in dlogits
         rig.dlogits[ROWS] = bad[b];
         trainer_network_backward(rig.network, rig.x, rig.dlogits, ROWS, rig.dx);
         cr_expect_not(trainer_network_finite(rig.network, rig.dx, ROWS), "dlogit = %g", (double)bad[b]);
@@ -350,12 +311,12 @@ Test(trainer_network, finite_sees_what_would_harm)
         const struct trainer_tensor *tensors = trainer_network_tensors(rig.network, &count);
         for (uint32_t t = 0; t < count && isnan(bad[b]); t++) {
             slab[tensors[t].offset] = bad[b];
-            rig_backward(&rig, ROWS);
+            loss_backward(&rig, ROWS);
             cr_expect_not(trainer_network_finite(rig.network, rig.dx, ROWS), "%s", tensors[t].name);
             slab[tensors[t].offset] = good[tensors[t].offset];
         }
     }
-    rig_backward(&rig, ROWS);
+    loss_backward(&rig, ROWS);
     cr_expect(trainer_network_finite(rig.network, rig.dx, ROWS));
     free(good);
     rig_free(&rig);
@@ -364,7 +325,7 @@ Test(trainer_network, finite_sees_what_would_harm)
 // Near the bound a step keeps every weight finite.
 Test(trainer_network, a_step_near_the_bound_stays_finite)
 {
-    struct rig rig = rig_make(&configs[2], 1);
+    struct rig rig = rig_stirred(&configs[2], 1);
     for (size_t i = 0; i < (size_t)ROWS * configs[2].inputs; i++) {
         rig.x[i] = 0x1p29f;
     }
@@ -443,10 +404,10 @@ Test(trainer_network, outputs_of_a_task_add_their_gradients)
 {
     for (uint32_t c = 0; c < CONFIGS; c++) {
         struct trainer_network_config config = configs[c];
-        struct rig one = rig_make(&config, 1);
+        struct rig one = rig_stirred(&config, 1);
         config.outputs[0] = 3;
         cr_expect_eq(trainer_network_logits(&config), config.tasks + 2);
-        struct rig many = rig_make(&config, 2);
+        struct rig many = rig_stirred(&config, 2);
         struct twin from = twin_make(&configs[c], one.network), to = twin_make(&config, many.network);
         cr_assert_eq(to.count, from.count + 4);
         cr_expect_str_eq(to.tensors[from.count - 2 * (config.tasks - 1)].name, "task0.tower.output1.weight");
@@ -463,7 +424,7 @@ Test(trainer_network, outputs_of_a_task_add_their_gradients)
             }
         }
         uint32_t tasks = config.tasks, logits = tasks + 2;
-        rig_backward(&one, ROWS);
+        loss_backward(&one, ROWS);
         float *given = base_alloc_aligned((size_t)ROWS * logits * sizeof *given),
               *dlogits = base_alloc((size_t)ROWS * logits * sizeof *dlogits);
         trainer_network_forward(many.network, one.x, ROWS, given);

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/random.h"
 #include "trainer/blas.h"
 #include "trainer/network.h"
+#include "trainer_rig_support.h"
 
 enum { BATCH = 1024, INPUTS = 384, TASKS = 2 };
 
@@ -32,16 +32,6 @@ static const struct trainer_network_config awkward = {
     .tower_layers = 2,
     .batch = BATCH,
     .seed = 2};
-
-static float *random_floats(size_t count, const char *name)
-{
-    float *values = base_alloc_aligned(count * sizeof *values);
-    uint64_t key = base_random_key(4, name);
-    for (size_t i = 0; i < count; i++) {
-        values[i] = (float)base_random_normal(key, i);
-    }
-    return values;
-}
 
 // What a number of steps leaves behind.
 struct outcome {
@@ -113,13 +103,6 @@ Test(trainer_network_bits, fifty_steps_are_the_same_for_every_team)
 {
     compare_teams(&reference, 33, 50);
     compare_teams(&awkward, 50, 50);
-}
-
-static void need_stable_rows(void)
-{
-    if (!trainer_blas_rows_stable()) {
-        cr_skip_test("core type %s does not promise it (docs/determinism.md)", trainer_blas_core());
-    }
 }
 
 static void compare_counts(const struct trainer_network_config *config)
