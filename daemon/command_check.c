@@ -283,6 +283,10 @@ static void print_needs(const struct daemon_config *config, const struct check_o
            text_bytes(needs.ids.disk, disk), text_bytes(needs.ids.memory, memory));
     printf("  %-26s %12.0f if every action waited in vain: memory %s\n", "orphans, at most", needs.orphans,
            text_bytes(needs.orphan_memory, memory));
+    if (needs.values > 0) {
+        printf("  %-26s %12.0f: memory %s\n", "values that wait", needs.values,
+               text_bytes(needs.value_memory, memory));
+    }
     char state[TEXT_MAX] = "";
     if (needs.row_words > 0) {
         snprintf(state, sizeof state, " with %zu B of optimizer state", needs.row_words * sizeof(float));

@@ -103,6 +103,22 @@ static void need_actions(const struct daemon_config *config, const struct daemon
     needs->orphan_memory = needs->orphans * orphan_bytes;
 }
 
+// An action's value waits until its parent's wait has run out; that of an action that follows a stage of
+// actions, until the window has, for F3 says it again (consumer/joiner.c).
+static void need_values(const struct daemon_config *config, const struct daemon_needs_rates *rates,
+                        struct daemon_needs *needs)
+{
+    for (uint32_t rank = 1; rank < daemon_config_ranks(config); rank++) {
+        const struct daemon_config_action *action = daemon_config_action(config, rank);
+        bool final = !action->side && daemon_needs_parent(config, rank) > 0;
+        double ms = (double)(final ? action->window : action->wait);
+        if (action->topic.fields.value[0]) {
+            needs->values += rank_rate(config, rates, rank) * ms / 1000;
+        }
+    }
+    needs->value_memory = needs->values * DAEMON_NEEDS_VALUE_BYTES;
+}
+
 static void need_table(const struct daemon_config *config, struct daemon_needs *needs)
 {
     const struct trainer_model_config *model = daemon_config_model(config);
@@ -140,10 +156,11 @@ void daemon_needs(const struct daemon_config *config, const struct daemon_needs_
         needs->memory += log->memory;
     }
     need_actions(config, rates, lanes, needs);
+    need_values(config, rates, needs);
     need_table(config, needs);
     need_cuts(config, needs);
     needs->fetch_memory = config->source.kind == DAEMON_SOURCE_KAFKA ? (double)config->source.memory : 0;
     needs->disk += needs->ids.disk + needs->database + (double)config->cuts.reserve;
-    needs->memory += needs->ids.memory + needs->orphan_memory + needs->row_memory + needs->fetch_memory +
-                     needs->cut_memory;
+    needs->memory += needs->ids.memory + needs->orphan_memory + needs->value_memory + needs->row_memory +
+                     needs->fetch_memory + needs->cut_memory;
 }

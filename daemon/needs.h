@@ -3,8 +3,8 @@
 //   disk      journey logs and remembered ids, for as long as they must be found, and for each log of a lane
 //             two segments: the one that is written, allocated whole, and the oldest, dropped whole; the
 //             database, and the reserve
-//   memory    what finds them, orphans, embedding rows, a cut on its way to the database, what is fetched
-//   ahead
+//   memory    what finds them, orphans, values that wait, embedding rows, a cut on its way to the database,
+//   what is fetched ahead
 //
 // Estimates: ids and touch keys are counted with a usual size. Tests hold them against what the rooms take.
 #ifndef DAEMON_NEEDS_H
@@ -20,6 +20,8 @@ enum {
     DAEMON_NEEDS_ENTRY_BYTES = 16,
     // Of an orphan's key, if every orphan waits for something else (consumer/orphans.c).
     DAEMON_NEEDS_ORPHAN_KEY_BYTES = 80,
+    // Of a value that waits for its sample, most: the table is at least a quarter full (consumer/values.c).
+    DAEMON_NEEDS_VALUE_BYTES = 64,
     // Of an embedding row, most: its entry in the index (trainer/rowindex.c) and in lists of changes, which
     // grow by doubling.
     DAEMON_NEEDS_ROW_INDEX_BYTES = 22,
@@ -48,6 +50,7 @@ struct daemon_needs {
     struct daemon_needs_log journeys[CONSUMER_TOPICS_MAX]; // [rank]; zeroes: no action follows it
     struct daemon_needs_log ids;                           // remembered, of all actions together
     double orphans, orphan_memory;
+    double values, value_memory; // of joined actions, until the samples that carry them
     double rows, row_memory;
     uint32_t row_dimension, row_words; // of the slot whose rows are largest: all rows are counted so
     double fetch_memory, cut_memory;

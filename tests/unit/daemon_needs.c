@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "consumer/journey.h"
 #include "consumer/orphans.h"
+#include "consumer/values.h"
 #include "daemon/produce.h"
 #include "daemon/scratch.h"
 #include "daemon_support.h"
@@ -202,6 +203,42 @@ Test(daemon_needs, of_orphans)
         consumer_orphans_free(orphans);
         consumer_pool_free(pool);
     }
+}
+
+// Just above the size at which the table has doubled; and for how long which values wait.
+Test(daemon_needs, of_values)
+{
+    enum { COUNT = 8193 };
+    struct consumer_values *values = consumer_values_new();
+    for (uint64_t i = 0; i < COUNT; i++) {
+        consumer_values_put(values, i, 1, 1);
+    }
+    expect_near("values", COUNT * (double)DAEMON_NEEDS_VALUE_BYTES, (double)consumer_values_bytes(values),
+                1.01);
+    consumer_values_free(values);
+
+    static const char text[] =
+        "source: {kind: files, path: /data}\n"
+        "slots: [{name: x, path: user_id}]\n"
+        "actions:\n"
+        "  - {name: click, topic: a, wait: 10s, window: 100s, fields: {value: value}}\n"
+        "  - {name: purchase, topic: b, wait: 20s, window: 200s, fields: {value: value}}\n"
+        "  - {name: cart, topic: c, wait: 30s, window: 300s, side: true, parent: click, fields: {value: "
+        "value}}\n"
+        "  - {name: favourite, topic: d, wait: 40s, window: 400s, side: true, parent: impression}\n";
+    const struct daemon_needs_rates rates = {.impressions = 100, .ctr = 0.1, .cvr = 0.5};
+    struct base_config_problems problems = {0};
+    struct daemon_config *config = daemon_config_load_text("f.yaml", base_span_string(text), &problems);
+    cr_assert(config, "%s", problems.item[0].text);
+    struct daemon_needs needs;
+    daemon_needs(config, &rates, 1, &needs);
+    // 10 clicks a second for their wait; 5 purchases for their window; 5 carts for their wait.
+    cr_expect_float_eq(needs.values, 10 * 10 + 5 * 200 + 5 * 30, 1e-6, "%g", needs.values);
+    cr_expect_eq(needs.value_memory, needs.values * DAEMON_NEEDS_VALUE_BYTES);
+    double rest = needs.journeys[0].memory + needs.journeys[1].memory + needs.ids.memory +
+                  needs.orphan_memory + needs.row_memory + needs.fetch_memory + needs.cut_memory;
+    cr_expect_float_eq(needs.memory, rest + needs.value_memory, 1);
+    daemon_config_free(config);
 }
 
 // Just above the size at which the index has doubled, every row listed as changed.

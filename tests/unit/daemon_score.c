@@ -26,8 +26,19 @@ static const char *const slot_names[] = {"item"};
 static const char *const slot_paths[] = {"shown.item"};
 static const struct trainer_descriptor_columns columns = {slot_names, slot_paths, NULL, NULL};
 
+static const struct trainer_loss_config funnel = {
+    .tasks = 2, .stages = 2, .task_weight = {1, 1}, .keep_negatives = 1};
+// A purchase with its value, and beside the funnel seconds watched and a number of likes.
+static const struct trainer_loss_config valued = {
+    .tasks = 4,
+    .stages = 2,
+    .parent = {0, 0, 0, UINT32_MAX},
+    .kind = {TRAINER_LOSS_BCE, TRAINER_LOSS_ZILN, TRAINER_LOSS_MSE, TRAINER_LOSS_POISSON},
+    .task_weight = {1, 1, 1, 1},
+    .keep_negatives = 1};
+
 // Publishes an untrained model: its network's first weights are random, so that items differ.
-static void model_publish(const char *socket)
+static void model_publish(const char *socket, const struct trainer_loss_config *loss)
 {
     struct trainer_slot_config slot = {.row = {.name = "item", .dimension = 16, .admission = 1}};
     const struct trainer_model_config config = {
@@ -37,8 +48,8 @@ static void model_publish(const char *socket)
                     .tower_widths = {16},
                     .tower_layers = 1,
                     .batch = 8},
-        .loss = {.tasks = 2, .stages = 2, .task_weight = {1, 1}, .keep_negatives = 1},
-        .task_names = {"click", "purchase"},
+        .loss = *loss,
+        .task_names = {"click", "purchase", "watched", "likes"},
         .update.dense.rate = 0.1,
         .update.sparse.rate = 1,
         .rows_max = 1000,
@@ -67,12 +78,13 @@ static void model_publish(const char *socket)
     free(descriptor);
 }
 
-static void world_open(struct world *world, bool published)
+// `loss`: of the published model; NULL: none is.
+static void world_open(struct world *world, const struct trainer_loss_config *loss)
 {
     support_directory_make(world->directory);
     world->redis = support_redis_start(NULL);
-    if (published) {
-        model_publish(support_redis_socket(world->redis));
+    if (loss) {
+        model_publish(support_redis_socket(world->redis), loss);
     }
 }
 
@@ -134,7 +146,7 @@ static void avro_write(const struct world *world, const char *const ids[], const
 }
 
 // What the reader library says of an item.
-static void reader_score(const struct world *world, const char *item, float *products)
+static void reader_score(const struct world *world, const char *item, float *conditional, float *products)
 {
     const struct publisher_reader_config config = {
         .redis = {.socket = support_redis_socket(world->redis), .timeout_ms = 2000}, .model = "test"};
@@ -144,7 +156,6 @@ static void reader_score(const struct world *world, const char *item, float *pro
     cr_assert(reader && publisher_reader_follow(reader, 0, &changed, &error) == 0, "%s", error.text);
     const uint64_t keys[] = {1, base_hash_slot_bytes(base_hash_slot_salt("item"), base_span_string(item))};
     const struct base_span span = base_span_make(keys, sizeof keys);
-    float conditional[2];
     struct publisher_version version;
     cr_assert_eq(publisher_reader_score(reader, &span, 1, conditional, products, &version, &error), 0);
     publisher_reader_free(reader);
@@ -153,7 +164,7 @@ static void reader_score(const struct world *world, const char *item, float *pro
 Test(daemon_score, lines_and_containers_get_the_readers_answers)
 {
     struct world world = {0};
-    world_open(&world, true);
+    world_open(&world, &funnel);
     char lines[PATH_BYTES], avro[PATH_BYTES], first[DAEMON_SUPPORT_TEXT];
     file_write(&world, "i.jsonl",
                "{\"impression_id\": \"a\", \"shown\": {\"item\": \"x\"}}\n"
@@ -170,8 +181,8 @@ Test(daemon_score, lines_and_containers_get_the_readers_answers)
 
     char *second_line = strchr(first, '\n');
     cr_assert(second_line && strchr(second_line + 1, '\n')[1] == '\0', "two lines: %s", first);
-    float products[2];
-    reader_score(&world, "y", products);
+    float conditional[2], products[2];
+    reader_score(&world, "y", conditional, products);
     json_t *line = json_loads(second_line, 0, NULL);
     cr_assert(line, "%s", first);
     cr_assert_str_eq(json_string_value(json_object_get(line, "impression_id")), "b");
@@ -182,10 +193,49 @@ Test(daemon_score, lines_and_containers_get_the_readers_answers)
     world_close(&world);
 }
 
+static double said(const json_t *task, const char *key)
+{
+    const json_t *value = json_object_get(task, key);
+    cr_assert(json_is_real(value), "%s", key);
+    return json_real_value(value);
+}
+
+// What a task says follows from its loss: mse and poisson the value to expect and no probability, ziln both.
+Test(daemon_score, tasks_with_values_say_what_to_expect)
+{
+    struct world world = {0};
+    world_open(&world, &valued);
+    char path[PATH_BYTES];
+    file_write(&world, "i.jsonl", "{\"impression_id\": \"a\", \"shown\": {\"item\": \"x\"}}\n", path);
+    const struct support_outcome *outcome = run(&world, "--json", path, NULL);
+    cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+    json_t *line = json_loads(outcome->out, 0, NULL);
+    const json_t *tasks = json_object_get(line, "tasks");
+    cr_assert_eq(json_array_size(tasks), 4, "%s", outcome->out);
+    float conditional[4], products[4];
+    reader_score(&world, "x", conditional, products);
+    static const char *const names[] = {"click", "purchase", "watched", "likes"};
+    for (uint32_t k = 0; k < 4; k++) {
+        const json_t *task = json_array_get(tasks, k);
+        bool probable = k < 2;
+        cr_expect_str_eq(json_string_value(json_object_get(task, "name")), names[k]);
+        cr_expect_eq(json_object_size(task), probable ? 3 : 2, "%s", outcome->out);
+        cr_expect_float_eq(said(task, k == 0 ? "product" : "value"), (double)products[k],
+                           1e-7 * (1 + (double)products[k]));
+        if (probable) {
+            cr_expect_float_eq(said(task, "conditional"), (double)conditional[k], 1e-7);
+        }
+    }
+    // A value to expect, not a probability: that of the purchase would be below this product.
+    cr_expect(products[1] > conditional[0] * conditional[1], "%g", (double)products[1]);
+    json_decref(line);
+    world_close(&world);
+}
+
 Test(daemon_score, the_id_may_lie_deep_or_be_none)
 {
     struct world world = {0};
-    world_open(&world, true);
+    world_open(&world, &funnel);
     char path[PATH_BYTES];
     file_write(&world, "i.jsonl", "{\"meta\": {\"id\": \"deep\"}, \"shown\": {\"item\": \"x\"}}\n", path);
     cr_assert(strstr(run(&world, "--json", path, "meta.id")->out, "\"impression_id\":\"deep\""), "%s",
@@ -202,7 +252,7 @@ Test(daemon_score, the_id_may_lie_deep_or_be_none)
 Test(daemon_score, errors_name_the_place)
 {
     struct world world = {0};
-    world_open(&world, true);
+    world_open(&world, &funnel);
     char path[PATH_BYTES], place[PATH_BYTES + 8];
     file_write(&world, "i.jsonl", "{\"shown\": {\"item\": \"x\"}}\n{\"shown\": ", path);
     snprintf(place, sizeof place, "%s:2: ", path);
@@ -231,7 +281,7 @@ Test(daemon_score, errors_name_the_place)
 Test(daemon_score, nothing_is_published)
 {
     struct world world = {0};
-    world_open(&world, false);
+    world_open(&world, NULL);
     const struct support_outcome *outcome = run(&world, "--json", "/dev/null", NULL);
     cr_assert_eq(outcome->status, 1);
     cr_assert(strstr(outcome->err, "test"), "the model is named: %s", outcome->err);
