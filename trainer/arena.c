@@ -58,7 +58,7 @@ static size_t arena_vectors_size(const struct trainer_arena *arena)
 void trainer_arena_init(struct trainer_arena *arena, uint32_t dimension, uint32_t words)
 {
     *arena = (struct trainer_arena){.dimension = dimension, .words = words, .free = TRAINER_ROW_NONE};
-    while (arena_vectors_size(arena) < TRAINER_ARENA_CHUNK) {
+    while (arena_vectors_size(arena) < TRAINER_ARENA_CHUNK || arena_meta_size(arena) < TRAINER_ARENA_CHUNK) {
         arena->shift++;
     }
 }

@@ -9,8 +9,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { TRAINER_ARENA_CHUNK = 2 << 20 }; // bytes of a chunk's vectors, or the next power of two of rows above
-#define TRAINER_ROW_NONE UINT32_MAX     // no row
+// A huge page: the least that a chunk takes for its metas, and for its vectors.
+enum { TRAINER_ARENA_CHUNK = 2 << 20 };
+#define TRAINER_ROW_NONE UINT32_MAX // no row
 
 struct trainer_meta {
     uint64_t key;
