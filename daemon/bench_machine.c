@@ -24,6 +24,16 @@ double daemon_bench_cpu_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+double daemon_bench_process_seconds(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec now;
+    if (pid <= 0 || clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &now) != 0) {
+        return 0;
+    }
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 // The processor's name as the kernel gives it, without what JSON would have to escape.
 static void machine_cpu(char name[MACHINE_TEXT_MAX])
 {

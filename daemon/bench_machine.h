@@ -4,11 +4,14 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 // Seconds of the monotonic clock.
 double daemon_bench_seconds(void);
 // Processor seconds of the calling thread: what the core gave to it, whatever else the machine does.
 double daemon_bench_cpu_seconds(void);
+// Processor seconds that a process has used so far, all its threads; 0 if there is none.
+double daemon_bench_process_seconds(pid_t pid);
 
 // Ends a line that was begun with "{...":
 // `,"threads":N,"cpu":...,"cpus":...,"load":...,"core":...,"blas":..., "librdkafka":...}` and a newline.

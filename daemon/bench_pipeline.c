@@ -41,6 +41,7 @@ struct pipeline_bench {
     struct daemon_private_redis *redis;
     char redis_version[DAEMON_PRIVATE_REDIS_VERSION_MAX];
     const char *bootstrap;
+    pid_t broker_pid; // 0: unknown
     bool produced;    // there may be topics
     uint64_t records; // in them
 };
@@ -51,6 +52,8 @@ static void pipeline_describe(struct pipeline_bench *bench)
     static const char *const names[DAEMON_MARKET_RANKS] = {"impressions", "clicks", "purchases"};
     bench->bootstrap = getenv("FRESHET_BENCH_KAFKA");
     bench->real = bench->bootstrap && *bench->bootstrap;
+    const char *pid = getenv("FRESHET_BENCH_KAFKA_PID");
+    bench->broker_pid = bench->real && pid ? (pid_t)strtol(pid, NULL, 10) : 0;
     bench->stream = (struct daemon_bench_stream){.market = daemon_market_defaults,
                                                  .lateness_ms = 1000,
                                                  .click_wait_ms = 10000,
@@ -119,17 +122,33 @@ static void pipeline_close(struct pipeline_bench *bench)
     daemon_scratch_remove(bench->directory, &ignored);
 }
 
+// What a run took, in seconds.
+struct pipeline_times {
+    double wall;
+    double own, broker, redis; // of processors
+};
+
+static struct pipeline_times pipeline_clock(const struct pipeline_bench *bench)
+{
+    return (struct pipeline_times){daemon_bench_seconds(), daemon_bench_process_seconds(getpid()),
+                                   daemon_bench_process_seconds(bench->broker_pid),
+                                   daemon_bench_process_seconds(daemon_private_redis_pid(bench->redis))};
+}
+
 // From opening the source to the last version in Redis.
 static int pipeline_run(struct pipeline_bench *bench, const struct daemon_config *config,
-                        struct daemon_pipeline_state *state, double *seconds, struct base_error *error)
+                        struct daemon_pipeline_state *state, struct pipeline_times *times,
+                        struct base_error *error)
 {
     const struct daemon_pipeline_options options = {.bounded = true, .finish = true, .publish = true};
-    double begin = daemon_bench_seconds();
+    struct pipeline_times begin = pipeline_clock(bench);
     struct daemon_pipeline *pipeline = daemon_pipeline_new(config, &options, error);
     int result = pipeline && daemon_pipeline_start(pipeline, error) == 0 ? 0 : -1;
     if (result == 0) {
         result = daemon_pipeline_join(pipeline, error);
-        *seconds = daemon_bench_seconds() - begin;
+        struct pipeline_times end = pipeline_clock(bench);
+        *times = (struct pipeline_times){end.wall - begin.wall, end.own - begin.own,
+                                         end.broker - begin.broker, end.redis - begin.redis};
         daemon_pipeline_state(pipeline, state);
     }
     daemon_pipeline_free(pipeline);
@@ -155,24 +174,29 @@ static int pipeline_measure(struct pipeline_bench *bench, uint32_t workers, FILE
     struct daemon_config *config =
         daemon_bench_stream_config(&bench->stream, state_dir, source, redis, workers, error);
     struct daemon_pipeline_state state;
-    double seconds, limit = daemon_bench_gemm_limit(PIPELINE_BATCH);
-    int result = config ? pipeline_run(bench, config, &state, &seconds, error) : -1;
+    struct pipeline_times times;
+    double limit = daemon_bench_gemm_limit(PIPELINE_BATCH);
+    int result = config ? pipeline_run(bench, config, &state, &times, error) : -1;
     daemon_config_free(config);
     if (result != 0) {
         return -1;
     }
     limit = fmax(limit, daemon_bench_gemm_limit(PIPELINE_BATCH));
-    double rate = (double)state.learner.samples / seconds;
+    double rate = (double)state.learner.samples / times.wall;
+    // Seconds of processors that were there for the daemon.
+    double there = (double)sysconf(_SC_NPROCESSORS_ONLN) * times.wall - times.broker - times.redis;
     fprintf(out,
             "{\"bench\":\"pipeline\",\"broker\":\"%s\",\"partitions\":%" PRIu32 ",\"workers\":%" PRIu32
             ",\"batch\":%d,\"events\":%" PRIu64 ",\"samples\":%" PRIu64 ",\"minibatches\":%" PRIu64
             ",\"rows\":%" PRIu64 ",\"publications\":%" PRIu64
-            ",\"seconds\":%.3f,\"samples_per_second\":%.0f,\"limit\":\"matrix products on one core\","
-            "\"limit_samples_per_second\":%.0f,\"ratio\":%.3f,\"redis\":\"%s\"",
+            ",\"seconds\":%.3f,\"cpu_seconds\":%.2f,\"broker_cpu_seconds\":%.2f,\"redis_cpu_seconds\":%.2f,"
+            "\"samples_per_second\":%.0f,\"limit\":\"matrix products on one core\","
+            "\"limit_samples_per_second\":%.0f,\"ratio\":%.3f,\"of_the_limit_of_all_cores\":%.3f,"
+            "\"redis\":\"%s\"",
             bench->real ? "FRESHET_BENCH_KAFKA" : "embedded", bench->stream.market.lanes, workers,
             PIPELINE_BATCH, state.ingest.counts.events, state.learner.samples, state.learner.minibatches,
-            state.learner.rows, state.outbox.publications, seconds, rate, limit, rate / limit,
-            bench->redis_version);
+            state.learner.rows, state.outbox.publications, times.wall, times.own, times.broker, times.redis,
+            rate, limit, rate / limit, (double)state.learner.samples / (limit * there), bench->redis_version);
     daemon_bench_end(out, workers + 2); // ingest and the publisher beside them
     return 0;
 }

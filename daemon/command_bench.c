@@ -55,7 +55,9 @@ static int usage(FILE *out, int status)
     for (int i = 0; i < BENCHES; i++) {
         fprintf(out, "  %-9s %s\n", benches[i].name, benches[i].summary);
     }
-    fputs("\nWith FRESHET_BENCH_KAFKA=HOST:PORT pipeline reads from that broker, not from an embedded one.\n",
+    fputs("\nWith FRESHET_BENCH_KAFKA=HOST:PORT pipeline reads from that broker, not from an embedded one; "
+          "with\n"
+          "FRESHET_BENCH_KAFKA_PID too its processor time is not counted. tests/bench/daemon.sh does both.\n",
           out);
     return status;
 }

@@ -48,6 +48,11 @@ const char *daemon_private_redis_socket(const struct daemon_private_redis *redis
     return redis->socket;
 }
 
+pid_t daemon_private_redis_pid(const struct daemon_private_redis *redis)
+{
+    return redis->child.pid;
+}
+
 int daemon_private_redis_check(struct daemon_private_redis *redis, struct base_error *error)
 {
     return daemon_child_ended(&redis->child) ? daemon_child_error(&redis->child, "has ended", error) : 0;
