@@ -1,6 +1,6 @@
 // Matrix products. See gemm.h.
 //
-// C is computed in blocks of up to GEMM_ROWS x GEMM_COLUMNS numbers, which are held in 24 registers over a
+// C is computed in blocks of up to GEMM_ROWS x GEMM_COLUMNS numbers, which are held in registers over a
 // whole piece of the inner dimension. Each step takes a row of B's panel (two vectors) and a number of A for
 // each row of C. A is read where it lies, by strides, so that the forms A B and A^T B differ in nothing else;
 // B's panel is packed once for all rows of C, for A B^T transposed on the way.
@@ -29,7 +29,7 @@ static void gemm_activate(uint32_t m, uint32_t n, const float *bias, float *c, s
 #define GEMM_INLINE __attribute__((target("avx512f"), always_inline)) static inline
 
 enum {
-    GEMM_ROWS = 12,
+    GEMM_ROWS = 8, // measured: docs/speed.md
     GEMM_VECTOR = 16,
     GEMM_COLUMNS = 2 * GEMM_VECTOR,
     GEMM_WIDE = 64, // columns of B that are packed at a time
@@ -110,10 +110,6 @@ static void gemm_rows(const struct gemm_piece *piece, uint32_t rows, uint32_t i,
         GEMM_CASE(6);
         GEMM_CASE(7);
         GEMM_CASE(8);
-        GEMM_CASE(9);
-        GEMM_CASE(10);
-        GEMM_CASE(11);
-        GEMM_CASE(12);
     default:
         break;
     }
