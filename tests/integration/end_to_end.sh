@@ -11,6 +11,7 @@
 #      `freshet check` prints;
 #   4. what `freshet score` says, from Redis, names that version; a daemon that is asked to stop exits with 0.
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 unset OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS OPENBLAS_L2_SIZE
 

@@ -2,6 +2,7 @@
 # Real data: the Taobao sample, from files and from a real Kafka, with 1 and 2 workers and other fetch sizes, ends with
 # the same weights, and the join counts what the conversion knows (tests/taobao/convert.py tells the mapping).
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 unset OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS OPENBLAS_L2_SIZE
 

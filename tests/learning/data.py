@@ -4,6 +4,7 @@ build/release/tests/learn, AUC, and intervals over seeds.
 Needs numpy.
 """
 
+import importlib.util
 import json
 import math
 import os
@@ -30,6 +31,12 @@ T95 = [None, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.2
 def environment():
     """Of a program that chooses its kernels itself."""
     return {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+
+
+def need_torch():
+    """Ends this program with a sentence where PyTorch is missing."""
+    if importlib.util.find_spec("torch") is None:
+        sys.exit(f"{sys.executable} has no torch: ops/install --torch installs it for /usr/bin/python3")
 
 
 def pin_environment():

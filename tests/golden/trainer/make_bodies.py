@@ -3,10 +3,10 @@
 
     python3 tests/golden/trainer/make_bodies.py tests/golden/trainer/bodies.bin
 
-Needs torch (any version from 1.13 on, CPU); the tests need only the file. The bodies are written here from their
-definitions (docs/models.md, section 1), the gradients are autograd's, all in float64; values are stored as float32.
-tests/unit/trainer_body_golden.c reads the file, has the same constants, and makes the same inputs, labels and initial
-weights, which are multiples of 2^-16 that a hash of name and place gives.
+Needs torch (any version from 1.13 on, CPU; ops/install --torch); the tests need only the file. The bodies are written
+here from their definitions (docs/models.md, section 1), the gradients are autograd's, all in float64; values are stored
+as float32. tests/unit/trainer_body_golden.c reads the file, has the same constants, and makes the same inputs, labels
+and initial weights, which are multiples of 2^-16 that a hash of name and place gives.
 
 Three tasks, the second with two logits; the loss is the mean over the minibatch of the cross-entropies of all logits,
 and of soft_l2's penalty. The file is a sequence of records, little-endian: u32 length of the name, the name, u32 rows,

@@ -3,10 +3,10 @@
 
     python3 tests/golden/trainer/make_clip.py tests/golden/trainer/clip.bin
 
-Needs torch (any version from 1.13 on, CPU); the tests need only the file. The model is that of make_losses.py, its
-inputs the rows of two slots and four numbers. torch.nn.utils.clip_grad_norm_ is called twice a step: over all dense
-tensors, and over the rows. All in float64; values are stored as float32. tests/unit/trainer_clip_golden.c reads the
-file and has the same constants.
+Needs torch (any version from 1.13 on, CPU; ops/install --torch); the tests need only the file. The model is that of
+make_losses.py, its inputs the rows of two slots and four numbers. torch.nn.utils.clip_grad_norm_ is called twice a
+step: over all dense tensors, and over the rows. All in float64; values are stored as float32.
+tests/unit/trainer_clip_golden.c reads the file and has the same constants.
 
 Records as in make_ple.py:
     user [STEPS*BATCH x 1], item [STEPS*BATCH x 2] (keys; their vectors are added), number [STEPS*BATCH x NUMBERS],

@@ -3,9 +3,9 @@
 
     python3 tests/golden/trainer/make_losses.py tests/golden/trainer/losses.bin
 
-Needs torch (any version from 1.13 on, CPU); the tests need only the file. The losses are written here from their
-definitions (docs/losses.md), the gradients are autograd's, all in float64; values are stored as float32. The body is
-a single CGC level. tests/unit/trainer_loss_golden.c reads the file and has the same constants.
+Needs torch (any version from 1.13 on, CPU; ops/install --torch); the tests need only the file. The losses are written
+here from their definitions (docs/losses.md), the gradients are autograd's, all in float64; values are stored as
+float32. The body is a single CGC level. tests/unit/trainer_loss_golden.c reads the file and has the same constants.
 
 Records as in make_ple.py:
     x [STEPS*BATCH x INPUTS], kind [STEPS*BATCH x 1], mask, label, weight, value [STEPS*BATCH x TASKS]

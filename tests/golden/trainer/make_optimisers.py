@@ -3,10 +3,10 @@
 
     python3 tests/golden/trainer/make_optimisers.py tests/golden/trainer/optimisers.bin
 
-Needs torch (any version from 1.13 on, CPU); the tests need only the file. What torch.optim has is taken from there:
-SGD, momentum, Adagrad, Adam; the rest (row-wise Adagrad, half-lives, FTRL-proximal) is written here from its definition
-(docs/models.md, section 4). All in float64; values are stored as float32. tests/unit/trainer_optimiser_golden.c reads
-the file and has the same constants.
+Needs torch (any version from 1.13 on, CPU; ops/install --torch); the tests need only the file. What torch.optim has is
+taken from there: SGD, momentum, Adagrad, Adam; the rest (row-wise Adagrad, half-lives, FTRL-proximal) is written here
+from its definition (docs/models.md, section 4). All in float64; values are stored as float32.
+tests/unit/trainer_optimiser_golden.c reads the file and has the same constants.
 
 Of rows, each row is a parameter of its own with an optimiser of its own, which steps only when the row occurs: that is
 what "lazy" means. L2 is torch's weight_decay, for rows times occurrences / BATCH.

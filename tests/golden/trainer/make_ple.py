@@ -3,9 +3,9 @@
 
     python3 tests/golden/trainer/make_ple.py tests/golden/trainer/ple.bin
 
-Needs torch (any version from 1.13 on, CPU); the tests need only the file. The model is written here from its
-definition (docs/models.md, section 1), the gradients are autograd's, all in float64; values are stored as float32.
-tests/unit/trainer_network_golden.c reads the file and has the same constants.
+Needs torch (any version from 1.13 on, CPU; ops/install --torch); the tests need only the file. The model is written
+here from its definition (docs/models.md, section 1), the gradients are autograd's, all in float64; values are stored as
+float32. tests/unit/trainer_network_golden.c reads the file and has the same constants.
 
 The file is a sequence of records, little-endian: u32 length of the name, the name, u32 rows, u32 columns,
 float32 [rows x columns]. Records:
