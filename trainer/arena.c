@@ -45,10 +45,7 @@ void trainer_arena_pages_free(void *memory, size_t size)
     }
 }
 
-static size_t arena_meta_size(const struct trainer_arena *arena)
-{
-    return sizeof(struct trainer_meta) << arena->shift;
-}
+_Static_assert(sizeof(struct trainer_meta) << TRAINER_ARENA_METAS == TRAINER_ARENA_CHUNK, "a huge page");
 
 static size_t arena_vectors_size(const struct trainer_arena *arena)
 {
@@ -58,7 +55,7 @@ static size_t arena_vectors_size(const struct trainer_arena *arena)
 void trainer_arena_init(struct trainer_arena *arena, uint32_t dimension, uint32_t words)
 {
     *arena = (struct trainer_arena){.dimension = dimension, .words = words, .free = TRAINER_ROW_NONE};
-    while (arena_vectors_size(arena) < TRAINER_ARENA_CHUNK || arena_meta_size(arena) < TRAINER_ARENA_CHUNK) {
+    while (arena_vectors_size(arena) < TRAINER_ARENA_CHUNK) {
         arena->shift++;
     }
 }
@@ -66,9 +63,11 @@ void trainer_arena_init(struct trainer_arena *arena, uint32_t dimension, uint32_
 void trainer_arena_free(struct trainer_arena *arena)
 {
     for (uint32_t i = 0; i < arena->chunks; i++) {
-        trainer_arena_pages_free(arena->meta[i], arena_meta_size(arena));
         trainer_arena_pages_free(arena->vectors[i], arena_vectors_size(arena));
         free(arena->marks[i]);
+    }
+    for (uint32_t i = 0; i < arena->pages; i++) {
+        trainer_arena_pages_free(arena->meta[i], TRAINER_ARENA_CHUNK);
     }
     free(arena->meta);
     free(arena->vectors);
@@ -76,18 +75,36 @@ void trainer_arena_free(struct trainer_arena *arena)
     *arena = (struct trainer_arena){0};
 }
 
-static void arena_grow(struct trainer_arena *arena)
+static void arena_add_chunk(struct trainer_arena *arena)
 {
     if (arena->chunks == arena->capacity) {
         arena->capacity = arena->capacity ? 2 * arena->capacity : 16;
-        arena->meta = base_realloc(arena->meta, arena->capacity * sizeof *arena->meta);
         arena->vectors = base_realloc(arena->vectors, arena->capacity * sizeof *arena->vectors);
         arena->marks = base_realloc(arena->marks, arena->capacity * sizeof *arena->marks);
     }
-    arena->meta[arena->chunks] = trainer_arena_pages(arena_meta_size(arena));
     arena->vectors[arena->chunks] = trainer_arena_pages(arena_vectors_size(arena));
     arena->marks[arena->chunks] = base_alloc_zeroed(2 * trainer_arena_words(arena), sizeof **arena->marks);
     arena->chunks++;
+}
+
+static void arena_add_page(struct trainer_arena *arena)
+{
+    if (arena->pages == arena->pages_capacity) {
+        arena->pages_capacity = arena->pages_capacity ? 2 * arena->pages_capacity : 16;
+        arena->meta = base_realloc(arena->meta, arena->pages_capacity * sizeof *arena->meta);
+    }
+    arena->meta[arena->pages++] = trainer_arena_pages(TRAINER_ARENA_CHUNK);
+}
+
+// Room for all of `rows`.
+static void arena_grow(struct trainer_arena *arena)
+{
+    while ((uint64_t)arena->chunks << arena->shift < arena->rows) {
+        arena_add_chunk(arena);
+    }
+    while ((uint64_t)arena->pages << TRAINER_ARENA_METAS < arena->rows) {
+        arena_add_page(arena);
+    }
 }
 
 uint32_t trainer_arena_take(struct trainer_arena *arena)
@@ -96,10 +113,8 @@ uint32_t trainer_arena_take(struct trainer_arena *arena)
     if (row != TRAINER_ROW_NONE) {
         arena->free = trainer_arena_meta(arena, row)->next;
     } else {
-        if (arena->rows >> arena->shift == arena->chunks) {
-            arena_grow(arena);
-        }
         row = arena->rows++;
+        arena_grow(arena);
     }
     struct trainer_meta *meta = trainer_arena_meta(arena, row);
     assert(!meta->used);
@@ -120,14 +135,13 @@ uint32_t trainer_arena_extend(struct trainer_arena *arena, uint32_t count)
     uint32_t first = arena->rows;
     assert(count <= TRAINER_ROW_NONE / 2 - first);
     arena->rows += count;
-    while ((uint64_t)arena->chunks << arena->shift < arena->rows) {
-        arena_grow(arena);
-    }
+    arena_grow(arena);
     return first;
 }
 
 uint64_t trainer_arena_bytes(const struct trainer_arena *arena)
 {
-    return (uint64_t)arena->chunks * (arena_meta_size(arena) + arena_vectors_size(arena) +
-                                      2 * trainer_arena_words(arena) * sizeof **arena->marks);
+    return (uint64_t)arena->chunks *
+               (arena_vectors_size(arena) + 2 * trainer_arena_words(arena) * sizeof **arena->marks) +
+           (uint64_t)arena->pages * TRAINER_ARENA_CHUNK;
 }

@@ -1,7 +1,7 @@
 // An arena: the rows of one dimension, in chunks that never move, so that a row's address is stable.
 //
 // A row's vector and what is known about it lie apart: vectors stay whole cache lines, and expiry walks the
-// narrow part only. An optimiser's state lies behind the vector. Chunks are whole huge pages; freed rows are
+// narrow part only. An optimiser's state lies behind the vector. Both are whole huge pages; freed rows are
 // used again, the last one freed first.
 #ifndef TRAINER_ARENA_H
 #define TRAINER_ARENA_H
@@ -9,8 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// A huge page: the least that a chunk takes for its metas, and for its vectors.
-enum { TRAINER_ARENA_CHUNK = 2 << 20 };
+enum {
+    TRAINER_ARENA_CHUNK = 2 << 20, // bytes of a huge page: of a chunk's vectors, at least, and of metas
+    TRAINER_ARENA_METAS = 16,      // 1 << 16 metas are as much
+};
 #define TRAINER_ROW_NONE UINT32_MAX // no row
 
 struct trainer_meta {
@@ -32,14 +34,15 @@ struct trainer_arena {
     uint32_t rows;  // rows ever made; those free included
     uint32_t free;  // head of the free list
     uint32_t chunks, capacity;
-    struct trainer_meta **meta; // [capacity], by chunk
-    float **vectors;
+    float **vectors;  // [capacity], by chunk
     uint64_t **marks; // two bit sets of a chunk's rows, one a generation of cuts (marks.c)
+    uint32_t pages, pages_capacity;
+    struct trainer_meta **meta; // [pages_capacity], by 1 << TRAINER_ARENA_METAS rows
 };
 
 static inline struct trainer_meta *trainer_arena_meta(const struct trainer_arena *arena, uint32_t row)
 {
-    return &arena->meta[row >> arena->shift][row & ((1u << arena->shift) - 1)];
+    return &arena->meta[row >> TRAINER_ARENA_METAS][row & ((1u << TRAINER_ARENA_METAS) - 1)];
 }
 
 static inline float *trainer_arena_vector(const struct trainer_arena *arena, uint32_t row)
