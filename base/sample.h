@@ -34,11 +34,19 @@ struct base_sample {
     uint8_t mask;   // bit k: task k's label counts
     uint8_t trains; // 1: some loss uses it and it takes a place in a minibatch; 0: for the evaluator only
     uint8_t task;   // the lowest task in the mask; of F3 the one whose label is final
-    uint8_t label[BASE_TASKS_MAX];  // 0 or 1; not read where the mask is 0, F3's excepted
-    float weight[BASE_TASKS_MAX];   // 0 where the mask is 0
-    float value[BASE_TASKS_MAX];    // the action's value where the label is 1 (NaN: it has none), else 0
+    uint8_t label[BASE_TASKS_MAX]; // 0 or 1; not read where the mask is 0, F3's excepted
+    float weight[BASE_TASKS_MAX];  // 0 where the mask is 0
+    float value[BASE_TASKS_MAX];   // the action's value where the label is 1 (NaN: it has none), else 0
+    float impression_weight;       // if weighted: what the impression weighs; in weight[] already
+    bool weighted;
     struct base_span impression_id; // borrowed
     struct base_span columns;       // borrowed, 8-byte aligned; see columns.h
 };
+
+// What the impression weighs among impressions: 1, unless it has a weight of its own.
+static inline float base_sample_impression_weight(const struct base_sample *sample)
+{
+    return sample->weighted ? sample->impression_weight : 1.0f;
+}
 
 #endif

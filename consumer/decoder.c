@@ -15,11 +15,12 @@
 
 enum {
     DECODER_PLANS_MAX = 256, // writer schemas at a time; beyond it the one that came first goes
-    DECODER_TARGETS_MAX = 4 + CONSUMER_TOUCH_FIELDS_MAX + BASE_CATEGORICAL_MAX + BASE_NUMERIC_MAX,
+    DECODER_TARGETS_MAX = 5 + CONSUMER_TOUCH_FIELDS_MAX + BASE_CATEGORICAL_MAX + BASE_NUMERIC_MAX,
 };
 
-// Places of ids in consumer_output.
+// Places of ids and of values in consumer_output.
 enum { DECODER_ID_EVENT, DECODER_ID_IMPRESSION, DECODER_ID_TOUCH };
+enum { DECODER_VALUE_ACTION, DECODER_VALUE_WEIGHT = 0, DECODER_VALUE_PROPENSITY };
 
 static_assert(DECODER_ID_TOUCH + CONSUMER_TOUCH_FIELDS_MAX <= CONSUMER_PLAN_IDS_MAX, "room for all ids");
 
@@ -36,6 +37,8 @@ struct consumer_decoder {
     enum consumer_framing framing;
     bool time_from_kafka;
     uint32_t touch_fields;
+    bool weighted; // weight or propensity is configured
+    double propensity_min;
     struct consumer_registry *registry;
     struct consumer_schema *reader;   // or NULL
     struct consumer_schema **writers; // all that are configured, the reader first
@@ -73,6 +76,11 @@ static int decoder_targets(struct consumer_decoder *decoder, const struct consum
         config->layout.categorical > BASE_CATEGORICAL_MAX || config->layout.numeric > BASE_NUMERIC_MAX) {
         return base_error_set(error, BASE_ELIMIT, "too many touch fields or columns");
     }
+    if (impression && config->propensity && !(config->propensity_min > 0 && config->propensity_min <= 1)) {
+        return base_error_set(error, BASE_EINVAL,
+                              "the least propensity must be above 0 and at most 1, not %g",
+                              config->propensity_min);
+    }
     decoder->targets = base_alloc_zeroed(DECODER_TARGETS_MAX, sizeof *decoder->targets);
     if (!config->time_from_kafka) {
         decoder_target(decoder, CONSUMER_ROLE_TIME, 0, config->event_time, 0);
@@ -83,9 +91,11 @@ static int decoder_targets(struct consumer_decoder *decoder, const struct consum
     }
     if (!impression) {
         decoder_target(decoder, CONSUMER_ROLE_ID, DECODER_ID_EVENT, config->event_id, 0);
-        decoder_target(decoder, CONSUMER_ROLE_VALUE, 0, config->value, 0);
+        decoder_target(decoder, CONSUMER_ROLE_VALUE, DECODER_VALUE_ACTION, config->value, 0);
         return 0;
     }
+    decoder_target(decoder, CONSUMER_ROLE_VALUE, DECODER_VALUE_WEIGHT, config->weight, 0);
+    decoder_target(decoder, CONSUMER_ROLE_VALUE, DECODER_VALUE_PROPENSITY, config->propensity, 0);
     for (uint32_t i = 0; i < config->layout.categorical; i++) {
         const struct consumer_column *column = &config->categorical[i];
         decoder_target(decoder, CONSUMER_ROLE_CATEGORICAL, i, column->path,
@@ -132,6 +142,8 @@ struct consumer_decoder *consumer_decoder_new(const struct consumer_decoder_conf
     decoder->framing = config->framing;
     decoder->time_from_kafka = config->time_from_kafka;
     decoder->touch_fields = config->touch_fields;
+    decoder->weighted = config->rank == 0 && (config->weight || config->propensity);
+    decoder->propensity_min = config->propensity_min;
     decoder->registry = registry;
     int failed = 0;
     if (config->framing == CONSUMER_FRAMING_CONFLUENT && !registry) {
@@ -275,6 +287,16 @@ static enum consumer_decode decoder_plan_get(struct consumer_decoder *decoder, s
     return CONSUMER_DECODE_EVENT;
 }
 
+// Where the record has a value.
+static const char *decoder_path(const struct consumer_decoder *decoder, uint32_t value)
+{
+    const struct consumer_target *target = decoder->targets;
+    while (target->role != CONSUMER_ROLE_VALUE || target->index != value) {
+        target++;
+    }
+    return target->path;
+}
+
 // The configured fields' bytes, each behind its length. False if that is too long; null if a field is.
 static bool decoder_touch(struct consumer_decoder *decoder, struct base_span *touch)
 {
@@ -302,6 +324,30 @@ static bool decoder_touch(struct consumer_decoder *decoder, struct base_span *to
     return true;
 }
 
+// The weight of an impression: its own over its propensity. Both count 1 where they are null or absent.
+static int decoder_weight(const struct consumer_decoder *decoder, struct consumer_event *event,
+                          struct base_error *error)
+{
+    const struct consumer_output *output = decoder->output;
+    const double *value = output->value;
+    bool weighted = output->has_value[DECODER_VALUE_WEIGHT];
+    bool shown = output->has_value[DECODER_VALUE_PROPENSITY];
+    double weight = weighted ? value[DECODER_VALUE_WEIGHT] : 1;
+    double propensity = shown ? value[DECODER_VALUE_PROPENSITY] : 1;
+    // Written so that NaN is refused.
+    if (!(weight >= 0 && weight <= CONSUMER_WEIGHT_MAX)) {
+        return base_error_set(error, BASE_EFORMAT, "the weight (%s) is %g, not in [0, %g]",
+                              decoder_path(decoder, DECODER_VALUE_WEIGHT), weight, CONSUMER_WEIGHT_MAX);
+    }
+    if (!(propensity > 0 && propensity <= 1)) {
+        return base_error_set(error, BASE_EFORMAT, "the propensity (%s) is %g, not in (0, 1]",
+                              decoder_path(decoder, DECODER_VALUE_PROPENSITY), propensity);
+    }
+    event->weighted = weighted || shown;
+    event->weight = (float)(weight / (shown ? fmax(propensity, decoder->propensity_min) : 1));
+    return 0;
+}
+
 static int decoder_event(struct consumer_decoder *decoder, const struct consumer_message *message,
                          struct consumer_event *event, struct base_error *error)
 {
@@ -317,7 +363,7 @@ static int decoder_event(struct consumer_decoder *decoder, const struct consumer
     }
     made.impression_id = output->id[DECODER_ID_IMPRESSION];
     made.event_id = output->id[decoder->rank == 0 ? DECODER_ID_IMPRESSION : DECODER_ID_EVENT];
-    made.value = output->value;
+    made.value = decoder->rank > 0 ? output->value[DECODER_VALUE_ACTION] : (double)NAN;
     if (decoder->rank == 0 && !made.impression_id.data) {
         return base_error_set(error, BASE_EFORMAT, "no impression_id");
     }
@@ -328,6 +374,9 @@ static int decoder_event(struct consumer_decoder *decoder, const struct consumer
     }
     if (decoder->rank == 0) {
         made.columns = consumer_output_columns(output);
+        if (decoder->weighted && decoder_weight(decoder, &made, error) != 0) {
+            return -1;
+        }
     }
     *event = made;
     return 0;

@@ -39,7 +39,10 @@ struct consumer_decoder_config {
     const char *event_time; // paths; NULL where not configured
     const char *event_id;
     const char *impression_id;
-    const char *value;
+    const char *value;      // of an action
+    const char *weight;     // of an impression: a number in [0, CONSUMER_WEIGHT_MAX]
+    const char *propensity; // of an impression: a number in (0, 1]; its weight is divided by it,
+    double propensity_min;  //   or by this, in (0, 1], where that is more
     const char *touch[CONSUMER_TOUCH_FIELDS_MAX];
     uint32_t touch_fields;
     const struct consumer_column *categorical; // impression only

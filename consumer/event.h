@@ -2,6 +2,8 @@
 #ifndef CONSUMER_EVENT_H
 #define CONSUMER_EVENT_H
 
+#include <stdbool.h>
+
 #include "base/bytes.h"
 
 enum {
@@ -12,6 +14,8 @@ enum {
 
 // Event times outside ±2^53 ms are undecodable.
 #define CONSUMER_TIME_BOUND (INT64_C(1) << 53)
+// So are an impression's weights outside [0, 1e6].
+#define CONSUMER_WEIGHT_MAX 1e6
 
 struct consumer_event {
     uint32_t rank;             // of its topic: 0 impression, then the actions in the configuration's order
@@ -24,6 +28,8 @@ struct consumer_event {
         touch; // last touch: the configured fields' bytes, each with its length; null if one is null
     struct base_span columns; // an impression's features (base/columns.h), 8-byte aligned; else null
     double value;             // an action's value (order value, say); NaN if absent
+    bool weighted;            // an impression that has a weight; else it counts 1
+    float weight;             // then: its weight over its propensity, >= 0
 };
 
 #endif

@@ -119,6 +119,7 @@ struct consumer_joiner *joiner_make(const struct consumer_lane_config *config,
     joiner->keep_all = config->keep_negatives >= 1;
     joiner->keep_below = joiner->keep_all ? 0 : (uint64_t)ceil(ldexp(config->keep_negatives, 64));
     joiner->sampled_weight = (float)(1 / config->keep_negatives);
+    joiner->weighs_negatives = config->weighs_negatives;
     joiner->train_final = config->train_final;
     joiner->pool = pool;
     joiner->counters = counters;
@@ -194,14 +195,18 @@ static int joiner_emit(struct consumer_joiner *joiner, int64_t now, enum base_ki
         .task = (uint8_t)task,
         .impression_id = record.impression_id,
         .columns = record.columns,
+        .weighted = record.weighted,
+        .impression_weight = record.weight,
     };
+    float weight = record.weighted ? record.weight : 1;
     for (uint32_t k = 0; k < joiner->funnel.tasks; k++) {
         sample.label[k] = labels >> k & 1;
         sample.value[k] = !sample.label[k] ? 0 : k == task ? value : NAN;
         if (mask >> k & 1) {
-            // The click's logit accounts for the sampling itself (label-delay.md, section 2); products do
-            // not.
-            sample.weight[k] = kind == BASE_N0 && k > 0 ? joiner->sampled_weight : 1;
+            // The click's logit may account for the sampling itself (docs/losses.md, section 4); products
+            // never do.
+            bool sampled = kind == BASE_N0 && (k > 0 || joiner->weighs_negatives);
+            sample.weight[k] = sampled ? weight * joiner->sampled_weight : weight;
         }
     }
     // The action that started the stage is the record itself.
@@ -310,6 +315,8 @@ static int joiner_join(struct consumer_joiner *joiner, int64_t now, const struct
         .columns = parent->columns,
         .valued = !isnan(event->value),
         .value = event->value,
+        .weighted = parent->weighted,
+        .weight = parent->weight,
     };
     float value = consumer_journey_value(event->value);
     // `parent` is borrowed until the parent's log changes: the sample first, then the log.
@@ -435,6 +442,8 @@ static int joiner_impression(struct consumer_joiner *joiner, const struct consum
         .impression_id = event->impression_id,
         .touch = event->touch,
         .columns = event->columns,
+        .weighted = event->weighted,
+        .weight = event->weight,
     };
     return joiner_enter(joiner, 0, &record, pending->id_hash, error);
 }

@@ -35,6 +35,7 @@ struct consumer_joiner {
     bool keep_all;
     uint64_t keep_below;  // unless keep_all: an N0 is kept iff the hash of its id is below
     float sampled_weight; // 1 / r
+    bool weighs_negatives;
     bool train_final;
 
     struct consumer_journey *journey[CONSUMER_TOPICS_MAX]; // by stage

@@ -27,9 +27,10 @@ enum journey_kind {
 };
 
 enum {
-    JOURNEY_PAID = 1,  // struct consumer_journey_record.paid
-    JOURNEY_TOUCH = 2, // has a touch key
-    JOURNEY_VALUE = 4, // the action has a value; logs from before there were values have no such record
+    JOURNEY_PAID = 1,   // struct consumer_journey_record.paid
+    JOURNEY_TOUCH = 2,  // has a touch key
+    JOURNEY_VALUE = 4,  // the action has a value; logs from before there were values have no such record
+    JOURNEY_WEIGHT = 8, // the impression has a weight; likewise
 };
 
 struct journey_header {
@@ -45,7 +46,8 @@ struct journey_header {
     int64_t impression_time;
     uint64_t parent;
     uint64_t previous; // a mark's: the bits of its value
-    // columns, padded to 8; id; touch; padding to 8; the value's bits, if there is one
+    // columns, padded to 8; id; touch; padding to 8; the value's bits, if there is one; the weight's, if
+    // there is one, and 4 bytes of padding
 };
 
 static_assert(sizeof(struct journey_header) % 8 == 0, "columns stay aligned");
@@ -165,7 +167,13 @@ static size_t journey_padded(size_t size)
     return (size + 7) / 8 * 8;
 }
 
-// Of a record without its value.
+// What value and weight take behind all else.
+static size_t journey_numbers(bool valued, bool weighted)
+{
+    return (valued ? sizeof(double) : 0) + (weighted ? sizeof(uint64_t) : 0);
+}
+
+// Of a record without them.
 static size_t journey_size(const struct journey_header *header)
 {
     return sizeof *header + journey_padded(header->columns_size) +
@@ -192,6 +200,11 @@ static void journey_view(const struct journey_header *header, struct consumer_jo
     if (header->flags & JOURNEY_VALUE) {
         record->valued = true;
         memcpy(&record->value, (const uint8_t *)header + journey_size(header), sizeof record->value);
+    }
+    if (header->flags & JOURNEY_WEIGHT) {
+        size_t place = journey_size(header) + journey_numbers(record->valued, false);
+        record->weighted = true;
+        memcpy(&record->weight, (const uint8_t *)header + place, sizeof record->weight);
     }
 }
 
@@ -281,16 +294,21 @@ static int journey_index(struct consumer_journey *journey, struct consumer_index
 static void journey_fill(struct journey_header *header, const struct consumer_journey_record *record,
                          uint64_t previous, size_t size)
 {
-    // The padding is part of the checksum: the last word first, then what overwrites its beginning.
-    size_t unvalued = size - (record->valued ? sizeof record->value : 0);
-    memset((uint8_t *)header + unvalued - 8, 0, 8);
+    // The padding is part of the checksum: the last words first, then what overwrites their beginning.
+    uint8_t *behind = (uint8_t *)header + size - journey_numbers(record->valued, record->weighted);
+    memset(behind - 8, 0, 8);
     if (record->valued) {
-        memcpy((uint8_t *)header + unvalued, &record->value, sizeof record->value);
+        memcpy(behind, &record->value, sizeof record->value);
+        behind += sizeof record->value;
+    }
+    if (record->weighted) {
+        memset(behind, 0, 8);
+        memcpy(behind, &record->weight, sizeof record->weight);
     }
     *header = (struct journey_header){
         .kind = JOURNEY_RECORD,
         .flags = (uint8_t)((record->paid ? JOURNEY_PAID : 0) | (record->touch.data ? JOURNEY_TOUCH : 0) |
-                           (record->valued ? JOURNEY_VALUE : 0)),
+                           (record->valued ? JOURNEY_VALUE : 0) | (record->weighted ? JOURNEY_WEIGHT : 0)),
         .columns_size = (uint32_t)record->columns.size,
         .id_size = (uint32_t)record->impression_id.size,
         .touch_size = (uint32_t)record->touch.size,
@@ -342,7 +360,7 @@ int consumer_journey_append(struct consumer_journey *journey, const struct consu
 
     size_t size = sizeof(struct journey_header) + journey_padded(record->columns.size) +
                   journey_padded(record->impression_id.size + record->touch.size) +
-                  (record->valued ? sizeof record->value : 0);
+                  journey_numbers(record->valued, record->weighted);
     struct journey_header *header = consumer_segments_begin(journey->segments, size, fresh, error);
     if (!header) {
         return -1;
@@ -576,7 +594,7 @@ static bool journey_scan_record(struct journey_scan *scan, const struct journey_
     uint64_t number = journey->end;
     bool valued = header->flags & JOURNEY_VALUE;
     // Sizes that are not the record's would be read beyond its end.
-    if (size != journey_size(header) + (valued ? sizeof(double) : 0)) {
+    if (size != journey_size(header) + journey_numbers(valued, header->flags & JOURNEY_WEIGHT)) {
         return false;
     }
     struct consumer_journey_record record;

@@ -45,6 +45,8 @@ struct consumer_journey_record {
     bool paid;               // its negatives were emitted before it entered
     bool valued;             // the action that it is has a value
     double value;            // then
+    bool weighted;           // the impression that it goes back to has a weight
+    float weight;            // then
     struct base_span impression_id;
     struct base_span touch;   // null: none
     struct base_span columns; // 8-byte aligned; may be empty

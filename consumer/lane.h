@@ -39,7 +39,8 @@ struct consumer_lane_config {
     int64_t orphan_timeout;                                    // ms
     uint64_t orphan_max;                                       // orphans a lane; 0: no bound
     double keep_negatives;                                     // r: the share of N0 that is kept; 1 keeps all
-    uint64_t segment_bytes;                                    // of a journey log's segment
+    bool weighs_negatives;  // an N0's click weighs 1 / r as well: no logit accounts for the sampling
+    uint64_t segment_bytes; // of a journey log's segment
     bool train_final;       // F3 takes a place in minibatches (some loss uses it)
     struct base_disk *disk; // of the journey logs; NULL: the system's
     bool keep_dropped;      // files of dropped segments stay until consumer_lane_cut_done

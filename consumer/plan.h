@@ -16,6 +16,7 @@
 
 enum {
     CONSUMER_PLAN_IDS_MAX = 16,
+    CONSUMER_PLAN_VALUES_MAX = 2,
     CONSUMER_PLAN_INSTRUCTIONS_MAX = 1 << 16,
     // Values of no bytes (array<null>) and calls a record may ask for beyond one a byte.
     CONSUMER_PLAN_EMPTY_MAX = 1 << 16,
@@ -33,17 +34,18 @@ enum consumer_role {
 // Nullable unions of what a role takes serve too, and so do a map's entries.
 struct consumer_target {
     enum consumer_role role;
-    uint32_t index;   // ID: 0..CONSUMER_PLAN_IDS_MAX-1; columns: the column
+    uint32_t index;   // ID: 0..CONSUMER_PLAN_IDS_MAX-1; VALUE: 0..CONSUMER_PLAN_VALUES_MAX-1; columns: which
     const char *path; // "user.age"; in a map a key. The last map of a path takes all that is left as its key
     uint64_t salt;    // CATEGORICAL: base_hash_slot_salt
 };
 
 // What a run fills. Spans are borrowed from the record's bytes, the plan or this object. A target that is
-// null or absent: has_time false, span null, NaN, no key.
+// null or absent: has_time or has_value false, span null, NaN, no key.
 struct consumer_output {
     bool has_time;
     int64_t time; // ms
-    double value;
+    bool has_value[CONSUMER_PLAN_VALUES_MAX];
+    double value[CONSUMER_PLAN_VALUES_MAX];
     struct base_span id[CONSUMER_PLAN_IDS_MAX];
     uint8_t integer[CONSUMER_PLAN_IDS_MAX][8]; // the bytes of integer ids
     struct base_columns_layout layout;

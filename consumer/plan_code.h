@@ -41,7 +41,7 @@ enum plan_operation {
     PLAN_STORE_MICROS,
     PLAN_STORE_ID_BYTES,    // small: which
     PLAN_STORE_ID_INTEGER,  // small: which
-    PLAN_STORE_VALUE,       // real register
+    PLAN_STORE_VALUE,       // small: which; real register
     PLAN_STORE_NUMERIC,     // small: column; real register
     PLAN_STORE_KEY_BYTES,   // small: column; wide: salt
     PLAN_STORE_KEY_INTEGER, // small: column; wide: salt

@@ -236,7 +236,8 @@ static void output_clear(struct consumer_output *output, enum consumer_role role
         output->id[index] = (struct base_span){0};
         break;
     case CONSUMER_ROLE_VALUE:
-        output->value = NAN;
+        output->has_value[index] = false;
+        output->value[index] = (double)NAN;
         break;
     case CONSUMER_ROLE_NUMERIC:
         output->numeric[index] = NAN;
@@ -337,7 +338,8 @@ static inline bool machine_store(struct plan_machine *machine, const struct plan
         store_integer_id(output, now->small, registers->integer);
         break;
     case PLAN_STORE_VALUE:
-        output->value = registers->real;
+        output->has_value[now->small] = true;
+        output->value[now->small] = registers->real;
         break;
     case PLAN_STORE_NUMERIC:
         output->numeric[now->small] = registers->real;
@@ -466,7 +468,10 @@ int consumer_plan_run(const struct consumer_plan *plan, struct base_span bytes,
     machine.frames = machine.calls = 0;
 
     output->has_time = false;
-    output->value = NAN;
+    for (uint32_t i = 0; i < CONSUMER_PLAN_VALUES_MAX; i++) {
+        output->has_value[i] = false;
+        output->value[i] = (double)NAN;
+    }
     memset(output->id, 0, sizeof output->id[0] * plan->ids);
     for (uint32_t i = 0; i < output->layout.numeric; i++) {
         output->numeric[i] = NAN;

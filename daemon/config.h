@@ -26,6 +26,8 @@ enum daemon_start { DAEMON_START_EARLIEST, DAEMON_START_LATEST };
 enum daemon_time { DAEMON_TIME_RECORD, DAEMON_TIME_KAFKA };
 enum daemon_join { DAEMON_JOIN_IMPRESSION_ID, DAEMON_JOIN_LAST_TOUCH };
 enum daemon_space { DAEMON_SPACE_IMPRESSIONS, DAEMON_SPACE_EVENTS };
+// How the click's loss makes up for N0 that are not kept.
+enum daemon_negatives { DAEMON_NEGATIVES_LOG_ODDS, DAEMON_NEGATIVES_WEIGHT };
 enum daemon_format { DAEMON_FORMAT_FP32, DAEMON_FORMAT_FP16 };
 
 struct daemon_config_level {
@@ -117,6 +119,7 @@ struct daemon_config_registry {
 
 struct daemon_config_fields {
     const char *event_time, *event_id, *impression_id, *value; // paths; "": there is none
+    const char *weight, *propensity;                           // the impression's
 };
 
 // What an impression's and an action's topic have in common.
@@ -130,6 +133,7 @@ struct daemon_config_topic {
     int time;       // enum daemon_time
     struct base_config_strings touch;
     struct daemon_config_fields fields;
+    double propensity_min; // the impression's
 };
 
 struct daemon_config_action {
@@ -198,7 +202,8 @@ struct daemon_config {
     int64_t tick, idle_timeout, future, orphan_timeout;
     uint64_t orphan_max; // a lane; 0: no bound
     double keep_negatives;
-    uint64_t segment; // bytes
+    int negatives_correction; // enum daemon_negatives
+    uint64_t segment;         // bytes
     struct daemon_config_model model;
     struct daemon_config_source source;
     struct daemon_config_registry registry;
@@ -253,6 +258,8 @@ void daemon_config_lane(const struct daemon_config *config, uint32_t lane,
                         char directory[DAEMON_CONFIG_PATH_MAX], struct consumer_lane_config *lane_config);
 const struct trainer_model_config *daemon_config_model(const struct daemon_config *config);
 const struct trainer_descriptor_columns *daemon_config_columns(const struct daemon_config *config);
+// Do impressions have a weight or a propensity?
+bool daemon_config_weighted(const struct daemon_config *config);
 // Of the categorical and numeric columns of an impression.
 struct base_columns_layout daemon_config_layout(const struct daemon_config *config);
 void daemon_config_redis(const struct daemon_config *config, struct publisher_redis_config *redis);

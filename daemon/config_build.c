@@ -350,6 +350,9 @@ void daemon_config_decoder(const struct daemon_config *config, uint32_t rank,
         .event_id = path_or_null(topic->fields.event_id),
         .impression_id = path_or_null(topic->fields.impression_id),
         .value = path_or_null(topic->fields.value),
+        .weight = path_or_null(topic->fields.weight),
+        .propensity = path_or_null(topic->fields.propensity),
+        .propensity_min = topic->propensity_min,
         .touch_fields = built->touch->count,
     };
     for (uint32_t i = 0; i < decoder->touch_fields; i++) {
@@ -374,6 +377,7 @@ void daemon_config_lane(const struct daemon_config *config, uint32_t lane,
         .orphan_timeout = config->orphan_timeout,
         .orphan_max = config->orphan_max,
         .keep_negatives = config->keep_negatives,
+        .weighs_negatives = config->negatives_correction == DAEMON_NEGATIVES_WEIGHT,
         .segment_bytes = config->segment,
     };
     for (uint32_t rank = 0; rank < lane_config->ranks; rank++) {
@@ -402,6 +406,12 @@ const struct trainer_model_config *daemon_config_model(const struct daemon_confi
 const struct trainer_descriptor_columns *daemon_config_columns(const struct daemon_config *config)
 {
     return &config->built->columns;
+}
+
+bool daemon_config_weighted(const struct daemon_config *config)
+{
+    const struct daemon_config_fields *fields = &config->impression.fields;
+    return path_or_null(fields->weight) || path_or_null(fields->propensity);
 }
 
 struct base_columns_layout daemon_config_layout(const struct daemon_config *config)

@@ -303,6 +303,25 @@ static void check_join(const struct check *check, uint32_t rank)
     }
 }
 
+// The impressions' weights.
+static void check_weights(const struct check *check)
+{
+    const struct daemon_config *config = check->config;
+    const struct daemon_config_topic *impression = &config->impression;
+    const struct daemon_config_fields *fields = &impression->fields;
+    if (text_set(fields->weight) && text_equal(fields->weight, fields->propensity)) {
+        FAIL(check, &fields->propensity, "\"%.64s\" is the weight as well; divided by itself it says nothing",
+             fields->propensity);
+    }
+    if (!text_set(fields->propensity) && check_given(check, &impression->propensity_min)) {
+        WARN(check, &impression->propensity_min, "has no effect without fields.propensity");
+    }
+    if (config->keep_negatives >= 1 && check_given(check, &config->negatives_correction) &&
+        !check_refused(check, &config->keep_negatives)) {
+        WARN(check, &config->negatives_correction, "has no effect where keep_negatives is 1");
+    }
+}
+
 static void check_actions(const struct check *check)
 {
     const struct daemon_config *config = check->config;
@@ -312,6 +331,7 @@ static void check_actions(const struct check *check)
         return;
     }
     check_topic(check, 0);
+    check_weights(check);
     if (!text_set(config->impression.fields.impression_id)) {
         FAIL(check, &config->impression.fields.impression_id, "must not be empty");
     }
@@ -406,6 +426,18 @@ static void check_leak(const struct check *check, const char *const *field)
     }
 }
 
+// A weight or propensity is known with the impression, so that it leaks no label; but the serving side has
+// none, and a model that reads it can undo what it is for.
+static void check_weight_read(const struct check *check, const char *const *field)
+{
+    const struct daemon_config_fields *fields = &check->config->impression.fields;
+    bool weight = text_equal(*field, fields->weight);
+    if (weight || text_equal(*field, fields->propensity)) {
+        WARN(check, field, "\"%.64s\" is the impression's %s too: is it known when the model is asked?",
+             *field, weight ? "weight" : "propensity");
+    }
+}
+
 // Warns of features that are local in time: negatives arrive now, positives later, so that the present hour
 // looks barren (docs/label-delay.md, arrival aliasing).
 static void check_alias(const struct check *check, const char *const *field)
@@ -447,6 +479,7 @@ static void check_feature_name(const struct check *check, const char *const *fie
         return;
     }
     check_leak(check, where);
+    check_weight_read(check, where);
     check_alias(check, where);
 }
 

@@ -209,6 +209,20 @@ static const struct base_config_row impression_fields_rows[] = {
      FIELD(daemon_config_fields, impression_id),
      .fallback = "impression_id",
      .description = "Its identity."},
+    {.name = "weight",
+     .type = BASE_CONFIG_STRING,
+     FIELD(daemon_config_fields, weight),
+     .fallback = "''",
+     .flags = BASE_CONFIG_ADDED,
+     .description = "A number from 0 to 1e6 that the weights of all its samples are multiplied by (null: 1); "
+                    "`''`: none."},
+    {.name = "propensity",
+     .type = BASE_CONFIG_STRING,
+     FIELD(daemon_config_fields, propensity),
+     .fallback = "''",
+     .flags = BASE_CONFIG_ADDED,
+     .description = "The probability, above 0 and at most 1, with which it was shown, or looked at; the "
+                    "weights of all its samples are divided by it (null: 1). `''`: none."},
 };
 static const struct base_config_table impression_fields_table =
     TABLE("Where an impression's record holds what. Paths: `field`, `record.field`, `map.key`.",
@@ -252,6 +266,14 @@ static const struct base_config_row impression_rows[] = {
      FIELD(daemon_config_topic, fields),
      .table = &impression_fields_table,
      .description = "Paths in its record."},
+    {.name = "propensity_min",
+     .type = BASE_CONFIG_REAL,
+     FIELD(daemon_config_topic, propensity_min),
+     .fallback = "0.01",
+     .min = 1e-6,
+     .max = 1,
+     .flags = BASE_CONFIG_ADDED,
+     .description = "Of `fields.propensity`: smaller ones count as this, so that no sample weighs too much."},
 };
 static const struct base_config_table impression_table =
     TABLE("The impressions, that carry the features.", daemon_config_topic, impression_rows);
@@ -496,6 +518,8 @@ static const struct base_config_table cuts_table =
 
 // --- all ---
 
+static const char *const negatives_choices[] = {"log_odds", "weight", NULL}; // enum daemon_negatives
+
 static const struct base_config_row rows[] = {
     {.name = "state_dir",
      .type = BASE_CONFIG_PATH,
@@ -555,6 +579,14 @@ static const struct base_config_row rows[] = {
      .description =
          "Share of the impressions without a click that are learned from, by a hash of their id; the "
          "losses make up for it."},
+    {.name = "negatives_correction",
+     .type = BASE_CONFIG_ENUM,
+     FIELD(daemon_config, negatives_correction),
+     .fallback = "log_odds",
+     .flags = BASE_CONFIG_ADDED,
+     .choices = negatives_choices,
+     .description = "How the click's own loss makes up for it: its logit is shifted, or each kept negative "
+                    "weighs 1 / `keep_negatives`. All other losses are always weighed."},
     {.name = "segment",
      .type = BASE_CONFIG_BYTES,
      FIELD(daemon_config, segment),

@@ -131,6 +131,7 @@ void config_tasks_build(struct daemon_config *config, struct base_config_problem
     loss->tasks = daemon_config_tasks(config);
     loss->full = from->ctcvr_to_ctr == DAEMON_CTCVR_FULL;
     loss->keep_negatives = (float)config->keep_negatives;
+    loss->negatives_weighted = config->negatives_correction == DAEMON_NEGATIVES_WEIGHT;
     loss->weighting = (enum trainer_weighting)from->weighting;
     loss->decay_examples = (double)from->decay_examples;
     loss->correction = (enum trainer_correction)from->cvr.correction;

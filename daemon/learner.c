@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,6 +173,26 @@ static int learner_write_predictions(struct daemon_learner *learner, const struc
     return 0;
 }
 
+// Takes a sample's values and weight into its hash, if it has any.
+static uint64_t learner_numbers(const struct base_sample *sample, uint64_t hash)
+{
+    struct {
+        float value[BASE_TASKS_MAX], weight;
+        uint8_t valued, weighted, zero[2];
+    } numbers = {.weight = base_sample_impression_weight(sample), .weighted = sample->weighted};
+    static_assert(sizeof numbers == (BASE_TASKS_MAX + 2) * sizeof(float), "no padding in what is hashed");
+    for (uint32_t k = 0; k < BASE_TASKS_MAX; k++) {
+        if (sample->label[k] && !isnan(sample->value[k])) {
+            numbers.value[k] = sample->value[k];
+            numbers.valued |= (uint8_t)(1u << k);
+        }
+    }
+    if (!numbers.valued && !numbers.weighted) {
+        return hash;
+    }
+    return base_hash_bytes(base_span_make(&numbers, sizeof numbers), hash);
+}
+
 // Adds samples to the fingerprint of the sequence, which no order of threads can change.
 static void learner_fingerprint(struct daemon_learner *learner, const struct base_minibatch *minibatch)
 {
@@ -194,6 +215,7 @@ static void learner_fingerprint(struct daemon_learner *learner, const struct bas
                       "no padding in what is hashed");
         memcpy(identity.label, sample->label, sizeof identity.label);
         uint64_t id = base_hash_bytes(sample->impression_id, 0);
+        id = learner_numbers(sample, id);
         learner->fingerprint += base_hash_bytes(base_span_make(&identity, sizeof identity), id);
     }
 }

@@ -72,7 +72,8 @@ static void need_stage(const struct daemon_config *config, const struct daemon_n
     struct base_columns_layout layout = daemon_config_layout(config);
     log->retention = retention;
     log->record_bytes =
-        record_bytes((double)base_columns_header_size(layout) + 8.0 * layout.categorical, by_touch);
+        record_bytes((double)base_columns_header_size(layout) + 8.0 * layout.categorical, by_touch) +
+        (daemon_config_weighted(config) ? sizeof(uint64_t) : 0);
     log->records = rank_rate(config, rates, stage) * (double)retention / 1000;
     log->disk = log->records * log->record_bytes + log_segments(config, lanes);
     log->memory =

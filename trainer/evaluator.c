@@ -137,9 +137,16 @@ static struct evaluator_entry entry_paid(double weight, bool label, float predic
 }
 
 // An event that paid as a negative and turns out a positive.
-static struct evaluator_entry entry_late(float prediction)
+static struct evaluator_entry entry_late(double weight, float prediction)
 {
-    return (struct evaluator_entry){0, 1, -1, (double)prediction};
+    return (struct evaluator_entry){0, weight, -weight, (double)prediction};
+}
+
+// How often a sample's impression counts.
+static double evaluator_weight(const struct trainer_evaluator *evaluator, const struct base_sample *sample)
+{
+    double weight = (double)base_sample_impression_weight(sample);
+    return sample->kind == BASE_N0 ? weight / evaluator->config.keep_negatives : weight;
 }
 
 // The stage that a task's conditional stands on; UINT32_MAX: impressions.
@@ -175,7 +182,7 @@ static float evaluator_product(const struct trainer_evaluator *evaluator, uint32
 static void feed_paid(struct trainer_evaluator *evaluator, uint32_t part, const struct base_sample *sample,
                       const float *conditional, const float *products)
 {
-    double weight = sample->kind == BASE_N0 ? 1 / evaluator->config.keep_negatives : 1;
+    double weight = evaluator_weight(evaluator, sample);
     bool first = true;
     for (uint32_t k = 0; k < evaluator->config.tasks; k++) {
         if (!(sample->mask >> k & 1)) {
@@ -199,19 +206,21 @@ static void feed_paid(struct trainer_evaluator *evaluator, uint32_t part, const 
 static void feed_late(struct trainer_evaluator *evaluator, uint32_t part, const struct base_sample *sample,
                       const float *conditional, const float *products)
 {
+    double weight = evaluator_weight(evaluator, sample);
     for (uint32_t k = 0; k < evaluator->config.tasks; k++) {
         if (!evaluator_classifies(evaluator, k)) {
             continue;
         }
         if (sample->mask >> k & 1) {
             float product = evaluator_product(evaluator, k, conditional, products);
-            evaluator_add(evaluator, part, TRAINER_MEASURE_PRODUCT, k, entry_late(product));
-            evaluator_add(evaluator, part, TRAINER_MEASURE_CONDITIONAL, k, entry_late(conditional[k]));
+            evaluator_add(evaluator, part, TRAINER_MEASURE_PRODUCT, k, entry_late(weight, product));
+            evaluator_add(evaluator, part, TRAINER_MEASURE_CONDITIONAL, k,
+                          entry_late(weight, conditional[k]));
         }
         uint32_t parent = evaluator_parent(evaluator, k);
         if (parent != UINT32_MAX && sample->mask >> parent & 1) {
             evaluator_add(evaluator, part, TRAINER_MEASURE_CONDITIONAL, k,
-                          entry_paid(1, false, conditional[k]));
+                          entry_paid(weight, false, conditional[k]));
         }
     }
 }
@@ -219,11 +228,12 @@ static void feed_late(struct trainer_evaluator *evaluator, uint32_t part, const 
 static void feed_final(struct trainer_evaluator *evaluator, uint32_t part, const struct base_sample *sample,
                        const float *conditional)
 {
+    double weight = evaluator_weight(evaluator, sample);
     for (uint32_t k = 0; k < evaluator->config.tasks; k++) {
         uint32_t parent = evaluator_parent(evaluator, k);
         if (evaluator_classifies(evaluator, k) && parent != UINT32_MAX && sample->label[parent]) {
             evaluator_add(evaluator, part, TRAINER_MEASURE_FINAL, k,
-                          entry_paid(1, sample->label[k], conditional[k]));
+                          entry_paid(weight, sample->label[k], conditional[k]));
         }
     }
 }
@@ -264,12 +274,12 @@ static void feed_value(struct trainer_evaluator *evaluator, uint32_t part, const
     if (!fits || (events && !sample->label[k])) {
         return;
     }
-    double weight = sample->kind == BASE_N0 ? 1 / evaluator->config.keep_negatives : 1;
+    double weight = evaluator_weight(evaluator, sample);
     bool late = !events && (sample->kind == BASE_L || sample->kind == BASE_D2);
     struct value_sums *places[] = {&evaluator->values[part][k], &evaluator->values[EVALUATOR_TOTAL][k]};
     for (uint32_t i = 0; i < 2; i++) {
         if (late) {
-            value_sums_add(places[i], squared, -1, 0, prediction, false);
+            value_sums_add(places[i], squared, -weight, 0, prediction, false);
         }
         value_sums_add(places[i], squared, weight, value, prediction, !late);
     }

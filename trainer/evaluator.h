@@ -20,7 +20,9 @@
 //                 event of the next stage's (and of side tasks') conditional, which pays as a negative until
 //                 its own positive comes.
 //   F3            counts for `final` alone.
-// N0 counts 1 / keep_negatives. Samples' weights are not read: they serve training.
+// N0 counts 1 / keep_negatives, and all of an impression's samples its own weight: over its propensity, if
+// that is configured, so that what is measured is the population, not what the logging policy showed of it.
+// Tasks' weights and weight[] are not read: they serve training.
 //
 // Values (tasks of the losses mse, poisson, ziln) are measured apart, against the value that is to be
 // expected of the impression: products[k]. A sample of the task's space pays with its value, 0 where nothing

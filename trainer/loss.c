@@ -208,7 +208,7 @@ static float loss_product(const struct loss_row *row, uint32_t k, bool label, fl
         stage[i] = loss_stage_of(row, i < before ? i : k);
         a[i] = stage[i].logit;
     }
-    if (k == 0 && config->stages > 0 && config->keep_negatives != 1.0f) {
+    if (k == 0 && config->stages > 0 && config->keep_negatives != 1.0f && !config->negatives_weighted) {
         a[before] -= logf(config->keep_negatives);
     }
     float loss = trainer_loss_product(a, before + 1, label, da);

@@ -42,6 +42,7 @@ struct trainer_loss_config {
     // r, the share of unclicked impressions that is kept: the first stage's own loss is taken at logit - log
     // r (docs/losses.md), its prediction at the logit itself. 1: all are kept.
     float keep_negatives;
+    bool negatives_weighted;      // the samples' weights account for r in that loss too: no shift
     uint8_t kind[BASE_TASKS_MAX]; // enum trainer_loss_kind
     // Value tasks (mse, poisson): true: their space are the events that have a value; false: all impressions,
     // with the value 0 where nothing happened.

@@ -1,6 +1,7 @@
 // The decoder: from messages in each framing to events, and every way of being dead.
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -242,6 +243,102 @@ Test(consumer_decoder, ids_have_a_bound)
         base_buffer_free(&value);
     }
     consumer_decoder_free(decoder);
+}
+
+// Decodes an impression {id, time, weight, propensity} with both fields configured.
+static enum consumer_decode decode_weight(bool weighted, double weight, bool shown, double propensity,
+                                          struct consumer_event *event)
+{
+    const char *schemas[] = {
+        "{\"type\":\"record\",\"name\":\"I\",\"fields\":[{\"name\":\"id\",\"type\":\"string\"},"
+        "{\"name\":\"time\",\"type\":\"long\"},{\"name\":\"w\",\"type\":[\"null\",\"double\"]},"
+        "{\"name\":\"numeric\",\"type\":{\"type\":\"map\",\"values\":\"double\"}}]}"};
+    struct consumer_decoder_config config = impression_config(schemas, 1);
+    config.event_time = "time";
+    config.impression_id = "id";
+    config.layout = (struct base_columns_layout){0};
+    config.weight = "w";
+    config.propensity = "numeric.p";
+    config.propensity_min = 0.25;
+    struct consumer_decoder *decoder = decoder_of(config);
+    struct base_buffer value = {0};
+    put_text(&value, "i1");
+    consumer_schema_put_long(&value, 5);
+    consumer_schema_put_long(&value, weighted);
+    if (weighted) {
+        put_double(&value, weight);
+    }
+    if (shown) {
+        consumer_schema_put_long(&value, 1);
+        put_text(&value, "p");
+        put_double(&value, propensity);
+    }
+    consumer_schema_put_long(&value, 0);
+    struct consumer_message message = message_of(&value);
+    enum consumer_decode answer = consumer_decoder_decode(decoder, NULL, &message, event, &error);
+    consumer_decoder_free(decoder);
+    base_buffer_free(&value);
+    return answer;
+}
+
+Test(consumer_decoder, an_impressions_weight_over_its_propensity)
+{
+    struct consumer_event event;
+    cr_assert_eq(decode_weight(false, 0, false, 0, &event), CONSUMER_DECODE_EVENT, "%s", error.text);
+    cr_assert(!event.weighted);
+    static const struct {
+        bool weighted, shown;
+        double weight, propensity, expected;
+    } cases[] = {
+        {true, false, 0, 0, 0},        {true, false, 1, 0, 1},      {true, false, 1e6, 0, 1e6},
+        {false, true, 0, 0.5, 2},      {true, true, 3, 0.75, 4},    {true, true, 3, 1, 3},
+        {false, true, 0, 0.25, 4},     {false, true, 0, 1e-300, 4}, // the least counts
+        {true, true, 1, 0.3, 1 / 0.3},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cr_assert_eq(
+            decode_weight(cases[i].weighted, cases[i].weight, cases[i].shown, cases[i].propensity, &event),
+            CONSUMER_DECODE_EVENT, "%s", error.text);
+        cr_assert(event.weighted && event.weight == (float)cases[i].expected, "case %zu: %g", i,
+                  (double)event.weight);
+        cr_assert(isnan(event.value));
+    }
+}
+
+Test(consumer_decoder, a_bad_weight_or_propensity_is_dead)
+{
+    static const double weights[] = {-1e-300, -1, 1000001, INFINITY, -INFINITY, NAN},
+                        propensities[] = {0, -0.5, 1.0000001, INFINITY, NAN};
+    struct consumer_event event;
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
+        cr_assert_eq(decode_weight(true, weights[i], false, 0, &event), CONSUMER_DECODE_DEAD);
+        char text[64];
+        snprintf(text, sizeof text, "the weight (w) is %g, not in [0, 1e+06]", weights[i]);
+        cr_assert_str_eq(error.text, text);
+    }
+    for (size_t i = 0; i < sizeof propensities / sizeof *propensities; i++) {
+        cr_assert_eq(decode_weight(i % 2, 1, true, propensities[i], &event), CONSUMER_DECODE_DEAD);
+        char text[64];
+        snprintf(text, sizeof text, "the propensity (numeric.p) is %g, not in (0, 1]", propensities[i]);
+        cr_assert_str_eq(error.text, text);
+    }
+}
+
+Test(consumer_decoder, a_weight_that_no_schema_can_have_is_refused_at_the_start)
+{
+    const char *schemas[] = {consumer_schemas_impression};
+    struct consumer_decoder_config config = impression_config(schemas, 1);
+    config.weight = "user_id";
+    cr_assert(!consumer_decoder_new(&config, NULL, &error));
+    cr_assert(strstr(error.text, "user_id"), "%s", error.text);
+    config.weight = NULL;
+    config.propensity = "numeric.p";
+    static const double least[] = {0, -1, 1.5, NAN};
+    for (size_t i = 0; i < sizeof least / sizeof *least; i++) {
+        config.propensity_min = least[i];
+        cr_assert(!consumer_decoder_new(&config, NULL, &error));
+        cr_assert(strstr(error.text, "propensity"), "%s", error.text);
+    }
 }
 
 Test(consumer_decoder, single_object_finds_the_writer_by_fingerprint)

@@ -53,6 +53,7 @@ struct story {
     uint64_t cut_chance; // one tick in so many; 0: none
     bool quiet;          // hands nothing over before `handed`, as a replay
 
+    uint64_t weighted; // samples of clicks with a weight
     struct handed *handed;
     size_t handed_count, handed_capacity, cursor;
     struct base_buffer text;
@@ -60,7 +61,7 @@ struct story {
 
 // What all streams together have shown.
 struct proof {
-    uint64_t crashes, restarts, raises, dead, future, late, again, torn;
+    uint64_t crashes, restarts, raises, dead, future, late, again, torn, weighted;
 };
 
 static uint64_t draw(struct story *story, uint64_t below)
@@ -109,11 +110,22 @@ static int story_tick(void *context, int64_t tick, const struct base_sample *sam
     struct story *story = context;
     struct handed handed = {tick, story->text.size, 0};
     for (size_t i = 0; i < count; i++) {
-        char line[160];
+        char line[240];
         const struct base_sample *sample = &samples[i];
-        int size = snprintf(line, sizeof line, "%" PRId64 " %u %" PRIu64 " %s %.*s\n", sample->due_time,
-                            sample->lane, sample->sequence, base_kind_name(sample->kind),
-                            (int)sample->impression_id.size, (const char *)sample->impression_id.data);
+        int size = snprintf(line, sizeof line, "%" PRId64 " %u %" PRIu64 " %s %.*s %d*%a %a %a\n",
+                            sample->due_time, sample->lane, sample->sequence, base_kind_name(sample->kind),
+                            (int)sample->impression_id.size, (const char *)sample->impression_id.data,
+                            sample->weighted, (double)sample->impression_weight, (double)sample->weight[0],
+                            (double)sample->weight[1]);
+        // The impression's event time is its weight.
+        float weight = sample->weighted ? (float)sample->event_time : 1;
+        bool weighs = sample->weighted == (story->world.weight != NULL) &&
+                      base_sample_impression_weight(sample) == weight;
+        for (uint32_t k = 0; k < 2; k++) {
+            weighs = weighs && sample->weight[k] == (sample->mask >> k & 1 ? weight : 0);
+        }
+        cr_assert(weighs, "stream %" PRIu64 ": %.*s", story->seed, size, line);
+        story->weighted += weighs && sample->weighted && sample->kind != BASE_N0;
         base_buffer_append(&story->text, line, (size_t)size);
     }
     handed.end = story->text.size;
@@ -171,6 +183,7 @@ static void story_begin(struct story *story, uint64_t seed)
     struct world *world = &story->world;
     world_begin(world, 1 + (uint32_t)draw(story, 3));
     world->bounded = false;
+    world->weight = draw(story, 2) ? "time" : NULL; // before 1970: dead
     world->lazy = seed;
     world->fetch = 1 + (int)draw(story, 30);
     world_populate(world, seed, 5 + (int)draw(story, 40), (int64_t)draw(story, 25));
@@ -383,6 +396,7 @@ Test(consumer_restart_property, what_was_handed_over_stays, .timeout = 36000)
         proof.dead += live.counts.dead;
         proof.future += live.counts.future;
         proof.late += live.counters.late[0] + live.counters.late[1] + live.counters.late[2];
+        proof.weighted += story->weighted;
         story_end(story);
     }
     free(story);
@@ -393,6 +407,6 @@ Test(consumer_restart_property, what_was_handed_over_stays, .timeout = 36000)
     if (streams >= 40) { // or the streams prove nothing
         cr_assert(proof.crashes > streams && proof.restarts > streams / 4 && proof.again > streams &&
                   proof.raises > streams && proof.dead > streams && proof.future > streams / 2 &&
-                  proof.late > streams);
+                  proof.late > streams && proof.weighted > streams);
     }
 }

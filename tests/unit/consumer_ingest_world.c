@@ -257,6 +257,7 @@ void world_open_decoders(struct world *world)
             .event_time = "time",
             .event_id = rank ? "id" : NULL,
             .impression_id = rank ? "of" : "id",
+            .weight = rank ? NULL : world->weight,
         };
         if (!world->config.decoders[rank]) { // else the test's own
             world->decoders[rank] = consumer_decoder_new(&config, NULL, &world->error);

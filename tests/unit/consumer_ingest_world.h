@@ -36,6 +36,7 @@ struct world {
     int fetch;     // messages of one poll at most
     uint64_t lazy; // not 0: seed; polls and waits reveal records a few at a time
     uint64_t draws;
+    const char *weight; // path of the impressions' weight, or NULL
     int64_t now_ns; // of the clock; waits move it by their timeout
     uint64_t waits;
 

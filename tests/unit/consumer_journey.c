@@ -293,14 +293,20 @@ Test(journey, values_come_back_from_the_log)
     struct consumer_journey_config child_config = config(), again = config();
     child_config.name = "c.journey";
     struct consumer_journey *child = consumer_journey_new(&child_config, &error);
-    for (uint64_t i = 0; i < 2; i++) {
-        struct consumer_journey_record record = {
-            .entry = 41, .parent = 38 + i, .impression_id = span("id"), .valued = i == 1, .value = -0.125};
+    for (uint64_t i = 0; i < 2; i++) { // one with a weight, one with both
+        struct consumer_journey_record record = {.entry = 41,
+                                                 .parent = 38 + i,
+                                                 .impression_id = span("id"),
+                                                 .valued = i == 1,
+                                                 .value = -0.125,
+                                                 .weighted = true,
+                                                 .weight = 0.375f};
         uint64_t number;
         cr_assert_eq(consumer_journey_append(child, &record, base_hash_bytes(span("id"), 0), &number, &error),
                      0);
         cr_assert_eq(consumer_journey_read(child, number, &record, &error), 0);
         cr_assert(record.valued == (i == 1) && record.value == (i ? -0.125 : 0));
+        cr_assert(record.weighted && record.weight == 0.375f);
         cr_assert(base_span_equal(record.impression_id, span("id")));
     }
     cr_assert_eq(consumer_journey_save(journey, 1, &state, sync, &error), 0);
@@ -321,7 +327,9 @@ Test(journey, values_come_back_from_the_log)
     cr_assert_eq(consumer_values_get(values, 39, 3), -0.125f);
     struct consumer_journey_record record;
     cr_assert_eq(consumer_journey_read(child, 1, &record, &error), 0);
-    cr_assert(record.valued && record.value == -0.125);
+    cr_assert(record.valued && record.value == -0.125 && record.weighted && record.weight == 0.375f);
+    cr_assert_eq(consumer_journey_read(child, 0, &record, &error), 0);
+    cr_assert(!record.valued && record.weighted && record.weight == 0.375f);
     consumer_journey_free(child);
     base_sync_free(sync);
     base_buffer_free(&state);

@@ -503,6 +503,61 @@ Test(lane, sampled_negatives_weigh_one_over_r)
     cr_assert_eq(story.last.weight[1], 4.0f);
 }
 
+Test(lane, negatives_of_the_click_weigh_one_over_r_if_they_are_to)
+{
+    story.config.keep_negatives = 1 / 3.0;
+    story.config.weighs_negatives = true;
+    story_open(&story);
+    char id[16];
+    for (int i = 0; i < 20; i++) {
+        snprintf(id, sizeof id, "id%d", i);
+        story_push(&story, 0, i, id);
+    }
+    story_finish(&story);
+    cr_assert_gt(story_counters(&story)->samples[BASE_N0], 0);
+    cr_assert(story.last.kind == BASE_N0 && story.last.weight[0] == 3.0f && story.last.weight[1] == 3.0f);
+}
+
+// Rule 25: the impression's weight multiplies every sample's, whatever its kind, before a restart and after.
+Test(lane, an_impressions_weight_is_in_all_its_samples)
+{
+    static const char *const kinds[] = {"N0", "C1", "L", "D2", "F3"};
+    static const int64_t clicks[] = {0, 3, 15, 3, 3}, purchases[] = {0, 5, 0, 40, 0};
+    story.config.keep_negatives = 0.5;
+    for (uint32_t i = 0; i < 5; i++) {
+        for (int weighted = 0; weighted < 3; weighted++) {
+            story_open(&story);
+            story.sequence = 0;
+            memset(story.offset, 0, sizeof story.offset);
+            story.trace[0] = '\0';
+            struct consumer_event event = {.impression_id = base_span_string("i1"),
+                                           .event_id = base_span_string("i1"),
+                                           .weighted = weighted > 0,
+                                           .weight = weighted == 2 ? 0.75f : 0};
+            struct base_error error;
+            cr_assert_eq(consumer_lane_push(story.lane, &event, &error), 0);
+            if (clicks[i]) {
+                story_push(&story, 1, clicks[i], "i1");
+            }
+            if (purchases[i]) {
+                story_push(&story, 2, purchases[i], "i1");
+            }
+            consumer_lane_raise(story.lane, 0, CONSUMER_TIME_MAX);
+            consumer_lane_raise(story.lane, 1, CONSUMER_TIME_MAX);
+            consumer_lane_raise(story.lane, 2, CONSUMER_TIME_MAX);
+            story_run(&story, i == 4 ? 400 : i == 0 ? 10 : i == 1 ? 20 : i == 2 ? 15 : 40);
+            const struct base_sample *last = &story.last;
+            float weight = weighted == 2 ? 0.75f : weighted ? 0 : 1;
+            cr_assert_str_eq(base_kind_name(last->kind), kinds[i], "%s", story.trace);
+            cr_assert_eq(base_sample_impression_weight(last), weight);
+            cr_assert_eq(last->weight[0], last->mask & 1 ? weight : 0, "%s", story.trace);
+            cr_assert_eq(last->weight[1], last->mask & 2 ? weight * (i == 0 ? 2 : 1) : 0, "%s", story.trace);
+            consumer_lane_free(story.lane);
+        }
+    }
+    story_open(&story);
+}
+
 Test(lane, f3_trains_only_if_some_loss_uses_it)
 {
     for (int train = 0; train < 2; train++) {

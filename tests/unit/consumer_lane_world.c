@@ -64,6 +64,7 @@ void lane_world_configure(struct lane_world *world, struct lane_dice *dice, cons
         .keep_negatives = lane_dice_chance(dice, 70)   ? 1
                           : lane_dice_chance(dice, 50) ? 0.5
                                                        : 0.3,
+        .weighs_negatives = lane_dice_chance(dice, 50),
         .segment_bytes = (uint64_t)(lane_dice_chance(dice, 50) ? 8192 : lane_dice_between(dice, 256, 900)),
         .train_final = lane_dice_chance(dice, 50),
     };
@@ -106,6 +107,7 @@ void lane_world_generate(struct lane_world *world, struct lane_dice *dice)
     int64_t ids = lane_dice_between(dice, 1, 6);
     int64_t keys = lane_dice_between(dice, 1, 3);
     int64_t pace = lane_dice_between(dice, 0, 5);
+    int64_t weighted = lane_dice_chance(dice, 50) ? 70 : 0; // percent of the impressions
     int64_t offset[CONSUMER_TOPICS_MAX] = {0};
     for (int64_t i = 0; i < records; i++) {
         clock += lane_dice_between(dice, 0, pace);
@@ -129,6 +131,8 @@ void lane_world_generate(struct lane_world *world, struct lane_dice *dice)
         if (rank == 0) {
             event.event_id = event.impression_id;
             event.columns = world_columns(world, dice);
+            event.weighted = lane_dice_chance(dice, weighted);
+            event.weight = event.weighted ? (float)lane_dice_between(dice, 0, 30) / 7 : 0;
         } else {
             if (!lane_dice_chance(dice, 15)) {
                 event.event_id = world_id(world, lane_dice_between(dice, 0, 7));
@@ -172,6 +176,8 @@ int lane_witness_sink(void *context, const struct base_sample *sample, struct ba
         sample->mask == other->mask && sample->trains == other->trains && sample->task == other->task &&
         memcmp(sample->label, other->label, sizeof sample->label) == 0 &&
         memcmp(sample->weight, other->weight, sizeof sample->weight) == 0 &&
+        sample->weighted == other->weighted &&
+        base_sample_impression_weight(sample) == base_sample_impression_weight(other) &&
         witness_same_values(sample, other) && base_span_equal(sample->impression_id, other->impression_id) &&
         base_span_equal(sample->columns, other->columns) && (uintptr_t)sample->columns.data % 8 == 0;
     if (!same) {

@@ -505,8 +505,10 @@ static void check_target(const struct consumer_target *target, avro_value_t *val
         break;
     case CONSUMER_ROLE_VALUE:
     case CONSUMER_ROLE_NUMERIC: {
-        double got = target->role == CONSUMER_ROLE_VALUE ? output->value : output->numeric[index];
+        double got = target->role == CONSUMER_ROLE_VALUE ? output->value[index] : output->numeric[index];
         cr_assert(finding.found ? got == finding.real : isnan(got), "%s in %s", path, schema);
+        cr_assert(target->role == CONSUMER_ROLE_NUMERIC || output->has_value[index] == finding.found,
+                  "%s in %s", path, schema);
         break;
     }
     default:
@@ -528,8 +530,10 @@ static uint32_t targets_choose(const struct consumer_schema *schema, const struc
         struct consumer_target target = {.role = (enum consumer_role)draw(CONSUMER_ROLES),
                                          .path = paths->path[draw(paths->count)],
                                          .salt = draw(UINT64_MAX)};
-        bool once = target.role == CONSUMER_ROLE_TIME || target.role == CONSUMER_ROLE_VALUE;
-        if ((once && next[target.role]) || consumer_plan_check(schema, &target, 1, &error)) {
+        uint32_t most = target.role == CONSUMER_ROLE_TIME    ? 1
+                        : target.role == CONSUMER_ROLE_VALUE ? CONSUMER_PLAN_VALUES_MAX
+                                                             : TARGETS;
+        if (next[target.role] == most || consumer_plan_check(schema, &target, 1, &error)) {
             continue;
         }
         target.index = next[target.role]++;

@@ -126,6 +126,8 @@ static void oracle_emit(struct oracle *oracle, int64_t time, int phase, const st
         .task = (uint8_t)(action - 1),
         .impression_id = entry->impression->impression_id,
         .columns = entry->impression->columns,
+        .weighted = entry->impression->weighted,
+        .impression_weight = entry->impression->weight,
     };
     for (uint32_t other = 1; other < oracle->config->ranks; other++) {
         uint32_t task = other - 1;
@@ -142,8 +144,11 @@ static void oracle_emit(struct oracle *oracle, int64_t time, int phase, const st
         sample.value[task] = sample.label[task] ? (float)value : 0;
         if (masked) {
             sample.mask |= (uint8_t)(1u << task);
-            sample.weight[task] =
-                kind == BASE_N0 && task > 0 ? (float)(1 / oracle->config->keep_negatives) : 1.0f;
+            bool sampled = kind == BASE_N0 && (task > 0 || oracle->config->weighs_negatives);
+            sample.weight[task] = sampled ? (float)(1 / oracle->config->keep_negatives) : 1.0f;
+            if (sample.weighted) {
+                sample.weight[task] *= sample.impression_weight;
+            }
         }
     }
     if (kind == BASE_N0) {
