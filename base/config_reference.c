@@ -231,7 +231,7 @@ static void canonical_default(const struct base_config_row *row, struct base_buf
         return;
     case BASE_CONFIG_STRING:
     case BASE_CONFIG_PATH:
-        canonical_text(text, out);
+        canonical_text(text && strcmp(text, "''") == 0 ? "" : text, out);
         return;
     case BASE_CONFIG_INT:
         value.i = 0;

@@ -117,7 +117,7 @@ void consumer_orphans_add(struct consumer_orphans *orphans, struct consumer_pend
     key->newest = pending;
     orphans->count++;
     orphans->by_rank[rank]++;
-    orphans->block_bytes += pending->block;
+    orphans->block_bytes += consumer_pending_bytes(pending);
 }
 
 void consumer_orphans_take(struct consumer_orphans *orphans, struct consumer_pending *pending)
@@ -129,7 +129,7 @@ void consumer_orphans_take(struct consumer_orphans *orphans, struct consumer_pen
     *(pending->same_newer ? &pending->same_newer->same_older : &key->newest) = pending->same_older;
     orphans->count--;
     orphans->by_rank[pending->event.rank]--;
-    orphans->block_bytes -= pending->block;
+    orphans->block_bytes -= consumer_pending_bytes(pending);
     if (!key->oldest) {
         orphans_key_remove(orphans, key);
     }

@@ -84,36 +84,47 @@ static void pool_copy(struct base_span *span, uint8_t **to)
     }
 }
 
+// Bytes of an event's block.
+static size_t pool_size(const struct consumer_event *event)
+{
+    size_t size = sizeof(struct consumer_pending) + event->columns.size + event->impression_id.size +
+                  event->event_id.size + event->touch.size;
+    return (size + CONSUMER_POOL_STEP - 1) / CONSUMER_POOL_STEP * CONSUMER_POOL_STEP;
+}
+
 struct consumer_pending *consumer_pool_take(struct consumer_pool *pool, const struct consumer_event *event)
 {
     struct consumer_event copy = *event;
     if (copy.rank == 0) {
         copy.event_id = (struct base_span){0}; // the impression_id itself
     }
-    size_t size = sizeof(struct consumer_pending) + copy.columns.size + copy.impression_id.size +
-                  copy.event_id.size + copy.touch.size;
-    size = (size + CONSUMER_POOL_STEP - 1) / CONSUMER_POOL_STEP * CONSUMER_POOL_STEP;
-    struct consumer_pending *pending = pool_block(pool, size);
+    struct consumer_pending *pending = pool_block(pool, pool_size(&copy));
     uint8_t *to = (uint8_t *)(pending + 1);
     pool_copy(&copy.columns, &to);
     pool_copy(&copy.impression_id, &to);
     pool_copy(&copy.event_id, &to);
     pool_copy(&copy.touch, &to);
-    *pending = (struct consumer_pending){.event = copy, .block = size};
+    *pending = (struct consumer_pending){.event = copy};
     if (copy.impression_id.data) {
         pending->id_hash = base_hash_bytes(copy.impression_id, 0);
     }
     return pending;
 }
 
+size_t consumer_pending_bytes(const struct consumer_pending *pending)
+{
+    return pool_size(&pending->event);
+}
+
 void consumer_pool_give(struct consumer_pool *pool, struct consumer_pending *pending)
 {
-    if (pending->block > POOL_CLASSES * CONSUMER_POOL_STEP) {
+    size_t size = pool_size(&pending->event);
+    if (size > POOL_CLASSES * CONSUMER_POOL_STEP) {
         free(pending);
         return;
     }
-    pending->older = pool->free[pending->block / CONSUMER_POOL_STEP];
-    pool->free[pending->block / CONSUMER_POOL_STEP] = pending;
+    pending->older = pool->free[size / CONSUMER_POOL_STEP];
+    pool->free[size / CONSUMER_POOL_STEP] = pending;
 }
 
 void consumer_pending_save(const struct consumer_pending *pending, struct base_buffer *state)

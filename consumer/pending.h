@@ -16,7 +16,6 @@ struct consumer_pending {
     struct consumer_event event; // spans point into this block
     int64_t time;                // effective
     uint64_t id_hash;            // base_hash_bytes(impression_id, 0); 0 for null
-    size_t block;                // bytes of the block
     // For the orphans (orphans.h), and `older` for the pool's free lists.
     struct consumer_pending *older, *newer;           // of the lane
     struct consumer_pending *same_older, *same_newer; // of its key
@@ -34,6 +33,8 @@ void consumer_pool_free(struct consumer_pool *pool);
 // A copy of `event`.
 struct consumer_pending *consumer_pool_take(struct consumer_pool *pool, const struct consumer_event *event);
 void consumer_pool_give(struct consumer_pool *pool, struct consumer_pending *pending);
+// What it takes.
+size_t consumer_pending_bytes(const struct consumer_pending *pending);
 
 // Appends all of an action that waits, but its lane's number; and back, as consumer_pool_take makes it, with
 // reader->failed set and NULL for what no lane of `ranks` ranks can have kept.

@@ -17,13 +17,20 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # Prints a configuration:
-#   configuration CLICK_WAIT CLICK_WINDOW PURCHASE_WAIT PURCHASE_WINDOW LATENESS ORPHAN_TIMEOUT KEEP
+#   configuration CLICK_WAIT CLICK_WINDOW PURCHASE_WAIT PURCHASE_WINDOW LATENESS ORPHAN_TIMEOUT KEEP [CORRECTION]
+# With a CORRECTION of the negatives impressions have a weight and a propensity as well.
 configuration() {
+  local weights="" correction=""
+  if [ -n "${8:-}" ]; then
+    correction="negatives_correction: $8"
+    weights=', propensity_min: 0.2, fields: {weight: position, propensity: numeric.discount}'
+  fi
   cat <<YAML
 source: {kind: files, path: events}
 orphan_timeout: $6
 keep_negatives: $7
-impression: {allowed_lateness: $5}
+$correction
+impression: {allowed_lateness: $5$weights}
 actions:
   - {name: click, topic: clicks, wait: $1, window: $2, allowed_lateness: $5, fields: {value: value}}
   - {name: purchase, topic: purchases, wait: $3, window: $4, allowed_lateness: $5, fields: {value: value}}
@@ -37,7 +44,11 @@ check() {
   local name=$1 settings=$2
   shift 2
   local -a s
+  local -a weights=()
   read -r -a s <<<"$settings"
+  if [ -n "${s[7]:-}" ]; then
+    weights=(--negatives-correction "${s[7]}" --weight position --propensity numeric.discount --propensity-min 0.2)
+  fi
   rm -rf "$work/events" "$work/samples.avro"
   "$freshet" generate --files "$work/events" --impressions "$impressions" --click-window "${s[1]}" \
     --purchase-window "${s[3]}" "$@"
@@ -45,7 +56,7 @@ check() {
   "$freshet" replay -c "$work/freshet.yaml" --finish --quiet --samples "$work/samples.avro" >"$work/replay.json"
   "$python" tests/oracle/oracle.py "$work/events" --click-wait "${s[0]}" --click-window "${s[1]}" \
     --purchase-wait "${s[2]}" --purchase-window "${s[3]}" --lateness "${s[4]}" --orphan-timeout "${s[5]}" \
-    --keep-negatives "${s[6]}" --click-value value --purchase-value value \
+    --keep-negatives "${s[6]}" "${weights[@]}" --click-value value --purchase-value value \
     --samples "$work/samples.avro" --replay "$work/replay.json" >"$work/oracle.json"
   echo "ok $name: $("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["kinds"])' "$work/oracle.json")"
 }
@@ -54,5 +65,7 @@ check "short waits, much disorder" "20s 1m 30s 2m 2s 10s 1" --lanes 3 --seed 7 -
   --delay-scale 0.3 --late 0.05 --late-delay 30s --duplicates 0.05 --strays 0.1
 check "waits are windows, no lateness, a third of the negatives" "40s 40s 1m 1m 0 1m 0.3" --lanes 2 --seed 8 \
   --rate 500 --ctr 0.2 --cvr 0.2 --delay-scale 0.5 --late 0.02 --late-delay 2m --duplicates 0.1 --strays 0.05
+check "weights, and negatives that are weighed" "20s 1m 30s 2m 2s 10s 0.3 weight" --lanes 3 --seed 10 --rate 200 \
+  --ctr 0.3 --cvr 0.3 --delay-scale 0.3 --late 0.05 --late-delay 30s --duplicates 0.05 --strays 0.1
 check "no waits" "0 30s 0 5m 5s 0 1" --lanes 4 --seed 9 --rate 300 --ctr 0.2 --cvr 0.4 --delay-scale 0.2 \
   --late 0.01 --strays 0.1 --network 3s

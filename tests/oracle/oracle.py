@@ -38,7 +38,7 @@ COUNTERS = ["events", "late", "duplicate", "joined", "second", "beyond", "negati
             "no_reference"]
 
 Event = collections.namedtuple("Event", "effective rank offset time id reference value")
-Sample = collections.namedtuple("Sample", "impression_id kind mask labels due_time values")
+Sample = collections.namedtuple("Sample", "impression_id kind mask labels due_time values weights")
 NEVER = float("inf")
 
 
@@ -63,8 +63,9 @@ def reader_schema(names):
         "impression_id": "string" if names[0] == "impression_id" else ["null", "string"],
         "event_id": ["null", "string"],
     }
-    number = ["null", "double"]
-    fields = [{"name": name, "type": types.get(name, number)} for name in names]
+    number, numbers = ["null", "double"], {"type": "map", "values": "double"}
+    roots = {name.split(".")[0]: numbers if "." in name else types.get(name, number) for name in names}
+    fields = [{"name": name, "type": kind} for name, kind in roots.items()]
     return {"type": "record", "name": "Event", "fields": fields}
 
 
@@ -73,10 +74,25 @@ def float32(value):
     return None if value is None else struct.unpack("<f", struct.pack("<f", value))[0]
 
 
-def read_records(path, rank, value):
-    """(time, id, reference, value); `value` is the field of it, or None."""
+def find(record, path):
+    """A field of a record, or of a map in it; None."""
+    name, _, key = (path or "").partition(".")
+    found = record.get(name)
+    return found.get(key) if key and found is not None else found
+
+
+def impression_weight(record, options):
+    """Rule 25."""
+    weight, propensity = (find(record, path) for path in (options.weight, options.propensity))
+    weight = 1 if weight is None else weight
+    return float32(weight if propensity is None else weight / max(propensity, options.propensity_min))
+
+
+def read_records(path, rank, options):
+    """(time, id, reference, value); the value of an impression is its weight."""
+    value = options.values.get(rank)
     names = ["impression_id", "event_time"] if rank == IMPRESSION else ["event_id", "event_time", "impression_id"]
-    names += [value] if value else []
+    names += [name for name in ([options.weight, options.propensity] if rank == IMPRESSION else [value]) if name]
     with open(path, "rb") as file:
         writer = fastavro.reader(file).writer_schema
         # Records resolve by name; the reader's takes the writer's.
@@ -84,22 +100,24 @@ def read_records(path, rank, value):
         file.seek(0)
         for record in fastavro.reader(file, reader_schema=fastavro.parse_schema(schema)):
             if rank == IMPRESSION:
-                yield record["event_time"], record["impression_id"], record["impression_id"], None
+                yield record["event_time"], record["impression_id"], record["impression_id"], impression_weight(
+                    record, options)
             else:
                 yield record["event_time"], record["event_id"], record["impression_id"], float32(record.get(value))
 
 
-def read_partition(path, rank, lateness, value_field, counters):
+def read_partition(path, rank, options, counters):
     """Rule 2 and the effective time of design.md: max(event time, the watermark just before the record)."""
     events, watermark = [], None
     if not os.path.exists(path):
         return events
-    for offset, (time, identity, reference, value) in enumerate(read_records(path, rank, value_field)):
+    for offset, (time, identity, reference, value) in enumerate(read_records(path, rank, options)):
         effective = time
         if watermark is not None and time < watermark:
             counters["late"] += 1
             effective = watermark
-        watermark = max(time - lateness, watermark if watermark is not None else time - lateness)
+        raised = time - options.lateness[rank]
+        watermark = raised if watermark is None else max(raised, watermark)
         events.append(Event(effective, rank, offset, time, identity, reference, value))
     counters["events"] = len(events)
     return events
@@ -188,6 +206,12 @@ def join_stage(parents, actions, window, orphan_timeout, counters):
 # --- samples ---
 
 
+def negative_rates(kind, options):
+    """Rules 20 and 25: with what probability a sample of this kind is there, as each task's weight is to know."""
+    rate = options.keep_negatives if kind == "N0" else 1
+    return (rate if options.negatives_correction == "weight" else 1), rate
+
+
 def samples_of(impression, options):
     """Rules 6, 10, 11, 20, 21, for one impression. Tasks are (click, purchase)."""
     out = []
@@ -199,7 +223,9 @@ def samples_of(impression, options):
         """A value goes with a label of 1."""
         clicked = click.value if labels[0] else None
         bought = click.child.value if labels[1] else None
-        out.append(Sample(impression.id, kind, mask, labels, due_time, (clicked, bought)))
+        weights = tuple(float32(impression.value * float32(1 / rate)) if counts else 0.0
+                        for rate, counts in zip(negative_rates(kind, options), mask))
+        out.append(Sample(impression.id, kind, mask, labels, due_time, (clicked, bought), weights))
 
     emit(*(("N0", (1, 1), (0, 0)) if paid else ("C1", (1, 0), (1, 0))), wait_over)
     if click is None:
@@ -233,9 +259,9 @@ def lane_result(task):
     events = []
     for rank, topic in enumerate(options.topics):
         path = os.path.join(options.directory, topic, f"{lane}.avro")
-        partition = read_partition(path, rank, options.lateness[rank], options.values.get(rank), counters[rank])
+        partition = read_partition(path, rank, options, counters[rank])
         events.append(drop_duplicates(partition, options.dedupe[rank], counters[rank]))
-    impressions = [Journey(event.effective, event.time, event.id) for event in events[IMPRESSION]]
+    impressions = [Journey(event.effective, event.time, event.id, event.value) for event in events[IMPRESSION]]
     counters[IMPRESSION]["joined"] = len(impressions)
     clicks = join_stage(impressions, events[CLICK], options.click_window, options.orphan_timeout, counters[CLICK])
     join_stage(clicks, events[PURCHASE], options.purchase_window, options.orphan_timeout, counters[PURCHASE])
@@ -292,7 +318,8 @@ def read_samples(path):
             mask = tuple(int(task["mask"]) for task in record["tasks"])
             labels = tuple(int(task["label"]) if task["mask"] or final else 0 for task in record["tasks"])
             values = tuple(task["value"] if label else None for task, label in zip(record["tasks"], labels))
-            yield Sample(record["impression_id"], record["kind"], mask, labels, record["due_time"], values)
+            weights = tuple(task["weight"] for task in record["tasks"])
+            yield Sample(record["impression_id"], record["kind"], mask, labels, record["due_time"], values, weights)
 
 
 def compare_samples(expected, path):
@@ -331,6 +358,10 @@ def parse_arguments(arguments):
     parser.add_argument("--dedupe", help="as --lateness; default: click window, then purchase window twice")
     parser.add_argument("--orphan-timeout", type=milliseconds, default="10m")
     parser.add_argument("--keep-negatives", type=float, default=1.0)
+    parser.add_argument("--negatives-correction", choices=["log_odds", "weight"], default="log_odds")
+    parser.add_argument("--weight", help="field of an impression's weight; default: it has none")
+    parser.add_argument("--propensity", help="field of an impression's propensity; default: it has none")
+    parser.add_argument("--propensity-min", type=float, default=0.01)
     parser.add_argument("--click-value", help="field of a click's value; default: it has none")
     parser.add_argument("--purchase-value", help="field of a purchase's value; default: it has none")
     parser.add_argument("--samples", help="a samples file to compare with")

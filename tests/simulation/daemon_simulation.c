@@ -134,6 +134,7 @@ static void story_configure(struct story *story)
     char settings[SETTINGS_BYTES];
     const char *brand;
     story_optimise(story, settings, &brand);
+    const char *weight = story->seed % 2 ? "0.01" : "1"; // prices go up to 125
     char text[4096];
     snprintf(
         text, sizeof text,
@@ -148,10 +149,14 @@ static void story_configure(struct story *story)
         "  towers: [16]\n"
         "  batch: %" PRIu64 "\n"
         "%s"
-        "impression: {topic: impressions, framing: bare}\n"
+        "keep_negatives: %s\n"
+        "negatives_correction: %s\n"
+        "impression: {topic: impressions, framing: bare, fields: {weight: %s}}\n"
         "actions:\n"
-        "  - {name: click, topic: clicks, framing: bare, wait: %" PRId64 "ms, window: %" PRId64 "ms}\n"
-        "  - {name: purchase, topic: purchases, framing: bare, wait: %" PRId64 "ms, window: %" PRId64 "ms}\n"
+        "  - {name: click, topic: clicks, framing: bare, wait: %" PRId64 "ms, window: %" PRId64
+        "ms, weight: %s}\n"
+        "  - {name: purchase, topic: purchases, framing: bare, wait: %" PRId64 "ms, window: %" PRId64 "ms, "
+        "weight: %s}\n"
         "slots:\n"
         "  - {name: user, path: user_id, dimension: 4, expiry: %" PRId64 "ms}\n"
         "  - {name: brand, path: categorical.brand, dimension: 4, admission: %" PRIu64 ", optimizer: %s}\n"
@@ -162,9 +167,10 @@ static void story_configure(struct story *story)
         "redis: {socket: /nowhere, timeout: 1s}\n",
         story->state_dir, tick_ms, sim_random_between(&random, 100, 3000),
         UINT64_C(4) << sim_random_below(&random, 5), UINT64_C(16) << sim_random_below(&random, 3), settings,
-        click / 2, click, purchase / 2, purchase, sim_random_between(&random, 60000, 120000),
-        1 + sim_random_below(&random, 3), brand, sim_random_bits(&random) & 1 ? "0.33" : "5",
-        sim_random_between(&random, 100, 10000));
+        story->seed % 4 ? "1" : "0.5", story->seed % 8 ? "log_odds" : "weight",
+        story->seed % 2 ? "numeric.price" : "''", click / 2, click, weight, purchase / 2, purchase, weight,
+        sim_random_between(&random, 60000, 120000), 1 + sim_random_below(&random, 3), brand,
+        sim_random_bits(&random) & 1 ? "0.33" : "5", sim_random_between(&random, 100, 10000));
     struct base_config_problems problems = {0};
     story->config = daemon_config_load_text("simulate.yaml", base_span_string(text), &problems);
     if (!story->config) {

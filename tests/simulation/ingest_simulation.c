@@ -94,7 +94,7 @@ static uint64_t sample_hash(const struct base_sample *sample, uint64_t hash)
         uint64_t sequence;
         uint32_t lane;
         uint8_t marks[4], label[BASE_TASKS_MAX];
-        float weight[BASE_TASKS_MAX], value[BASE_TASKS_MAX];
+        float weight[BASE_TASKS_MAX], value[BASE_TASKS_MAX], impression_weight;
     } fixed;
     memset(&fixed, 0, sizeof fixed);
     fixed.times[0] = sample->due_time;
@@ -108,6 +108,7 @@ static uint64_t sample_hash(const struct base_sample *sample, uint64_t hash)
     memcpy(fixed.label, sample->label, sizeof fixed.label);
     memcpy(fixed.weight, sample->weight, sizeof fixed.weight);
     memcpy(fixed.value, sample->value, sizeof fixed.value);
+    fixed.impression_weight = base_sample_impression_weight(sample);
     hash = base_hash_bytes(base_span_make(&fixed, sizeof fixed), hash);
     hash = base_hash_bytes(sample->impression_id, hash);
     return sample->columns.data ? base_hash_bytes(sample->columns, hash) : hash;
@@ -176,6 +177,7 @@ static void story_decoders(struct story *story)
             config.categorical = categorical;
             config.numeric = numeric;
             config.layout = (struct base_columns_layout){2, 1};
+            config.weight = story->seed % 2 ? "numeric.price" : NULL;
         }
         struct base_error error;
         story->decoders[rank] = consumer_decoder_new(&config, NULL, &error);
@@ -209,6 +211,7 @@ static void story_settings(struct story *story, uint64_t ticks)
     lane->orphan_timeout = sim_random_between(&random, 0, span_ms / 8);
     lane->orphan_max = sim_random_bits(&random) & 1 ? 0 : 1 + sim_random_below(&random, 20);
     lane->keep_negatives = sim_random_bits(&random) & 1 ? 1 : 0.5;
+    lane->weighs_negatives = story->seed % 3 == 0;
     lane->segment_bytes = (uint64_t)4096 << sim_random_below(&random, 4);
     lane->train_final = sim_random_bits(&random) & 1;
     story->config.tick_ms = tick_ms;

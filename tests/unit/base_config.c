@@ -697,7 +697,7 @@ Test(config, canonical_text_leaves_added_defaults_out)
         uint64_t count;
         bool yes;
         int colour;
-        const char *title;
+        const char *title, *empty;
         struct base_config_uints list;
         struct base_config_records leaves;
         struct added_leaf leaf;
@@ -723,6 +723,7 @@ Test(config, canonical_text_leaves_added_defaults_out)
         ADDED(added, yes, BASE_CONFIG_BOOL, .fallback = "true"),
         ADDED(added, colour, BASE_CONFIG_ENUM, .choices = colours),
         ADDED(added, title, BASE_CONFIG_STRING),
+        ADDED(added, empty, BASE_CONFIG_STRING, .fallback = "''"),
         ADDED(added, list, BASE_CONFIG_UINTS, .fallback = "[]"),
         ADDED(added, leaves, BASE_CONFIG_RECORDS, .table = &added_leaf_table),
         ADDED(added, leaf, BASE_CONFIG_RECORD, .table = &added_leaf_table),
@@ -733,12 +734,14 @@ Test(config, canonical_text_leaves_added_defaults_out)
         const char *file, *text;
     } cases[] = {
         {"{}", "old: 7\n"},
-        {"{wait: 60m, real: 0.001, count: 1000, yes: true, leaf: {weight: 0.5, size: 1MiB}, list: []}",
+        {"{wait: 60m, real: 0.001, count: 1000, yes: true, leaf: {weight: 0.5, size: 1MiB}, list: [], "
+         "empty: ''}",
          "old: 7\n"},
         {"{wait: 61m, number: 1, real: 2, absent_real: 3, count: 4, yes: false, colour: red, title: '', "
+         "empty: x, "
          "list: [5], leaves: [{weight: 6}], leaf: {size: 7}}",
          "old: 7\nwait: 3660000\nnumber: 1\nreal: 2\nabsent_real: 3\ncount: 4\nyes: false\ncolour: red\n"
-         "title: \"\"\nlist: [5]\nleaves: 1\nleaves[0].weight: 6\nleaf.size: 7\n"},
+         "title: \"\"\nempty: \"x\"\nlist: [5]\nleaves: 1\nleaves[0].weight: 6\nleaf.size: 7\n"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct base_config *config = base_config_new();

@@ -425,6 +425,8 @@ Test(daemon_config, the_hash_follows_what_is_learned)
         "segment: 1MiB\n",
         "orphan_timeout: 600s\n",
         "model: {soft_l2: 0.01, body: ple}\n",
+        "impression: {propensity_min: 0.01, fields: {weight: '', propensity: ''}}\n",
+        "negatives_correction: log_odds\n",
     };
     static const char *const other[] = {
         "tick: 501ms\n",
@@ -436,6 +438,9 @@ Test(daemon_config, the_hash_follows_what_is_learned)
         "impression: {allowed_lateness: 3s}\n",
         "numerics: [{name: price, path: numeric.price}]\n",
         "keep_negatives: 0.9\n",
+        "impression: {fields: {weight: numeric.weight}}\n",
+        "impression: {fields: {propensity: numeric.weight}}\n",
+        "keep_negatives: 0.9\nnegatives_correction: weight\n",
         "actions: [{name: click, topic: clicks, wait: 10m, window: 30m}]\n",
         "model: {ctcvr_to_ctr: full}\n",
         "model: {body: mmoe}\n",

@@ -132,6 +132,27 @@ static void expect_near(const char *what, double estimated, double real, double 
               real);
 }
 
+// A weight takes a word more of every record.
+Test(daemon_needs, of_weights)
+{
+    static const char text[] = "source: {kind: files, path: /data}\nslots: [{name: x, path: user_id}]\n";
+    const struct daemon_needs_rates rates = {.impressions = 100};
+    struct daemon_needs needs[2];
+    for (int i = 0; i < 2; i++) {
+        struct base_config_problems problems = {0};
+        char all[256];
+        snprintf(all, sizeof all, "%s%s", text, i ? "impression: {fields: {propensity: position}}\n" : "");
+        struct daemon_config *config = daemon_config_load_text("f.yaml", base_span_string(all), &problems);
+        cr_assert(config, "%s", problems.item[0].text);
+        daemon_needs(config, &rates, 1, &needs[i]);
+        daemon_config_free(config);
+    }
+    for (uint32_t stage = 0; stage < 2; stage++) {
+        cr_expect_eq(needs[1].journeys[stage].record_bytes, needs[0].journeys[stage].record_bytes + 8);
+    }
+    cr_expect_eq(needs[1].ids.record_bytes, needs[0].ids.record_bytes);
+}
+
 // The log of one stage, with as many records and columns as the configuration has.
 Test(daemon_needs, of_a_journey_log)
 {

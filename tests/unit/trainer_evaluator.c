@@ -73,6 +73,39 @@ Test(trainer_evaluator, counts_by_hand)
     trainer_evaluator_free(evaluator);
 }
 
+// An impression of weight w counts w times, of whatever kind its samples are; of weight 0 not at all.
+Test(trainer_evaluator, an_impressions_weight_is_how_often_it_counts)
+{
+    static const enum base_kind kinds[] = {BASE_N0, BASE_C1, BASE_C1, BASE_L, BASE_D2, BASE_F3};
+    static const uint8_t masks[] = {3, 1, 2, 1, 2, 0};
+    static const bool clicks[] = {0, 1, 0, 1, 0, 1}, purchases[] = {0, 0, 1, 0, 1, 1};
+    struct trainer_evaluator *weighted = evaluator_make(0.5), *often = evaluator_make(0.5);
+    for (uint32_t i = 0; i < 60; i++) {
+        uint32_t k = i % 6, weight = i % 4;
+        struct base_sample sample = sample_make(kinds[k], masks[k], clicks[k], purchases[k], 0);
+        float p = (float)(i % 7 + 1) / 9, q = (float)(i % 5 + 1) / 7;
+        for (uint32_t n = 0; n < weight; n++) {
+            feed(often, sample, p, q);
+        }
+        sample.weighted = true;
+        sample.impression_weight = (float)weight;
+        feed(weighted, sample, p, q);
+    }
+    for (uint32_t task = 0; task < 2; task++) {
+        for (int measure = 0; measure < TRAINER_MEASURES; measure++) {
+            struct trainer_evaluation a =
+                trainer_evaluator_total(weighted, (enum trainer_measure)measure, task);
+            struct trainer_evaluation b = trainer_evaluator_total(often, (enum trainer_measure)measure, task);
+            cr_assert(near(a.events, b.events) && near(a.positives, b.positives));
+            cr_assert(b.events == 0 || (near(a.log_loss, b.log_loss) && near(a.constant, b.constant) &&
+                                        near(a.calibration, b.calibration) &&
+                                        (isnan(b.auc) ? isnan(a.auc) : near(a.auc, b.auc))));
+        }
+    }
+    trainer_evaluator_free(weighted);
+    trainer_evaluator_free(often);
+}
+
 // A C1 masked for a stage and deeper ones says that the first of them did not happen: no event of the deeper
 // ones' populations.
 Test(trainer_evaluator, negatives_of_deeper_stages_are_no_events_of_theirs)
