@@ -190,6 +190,9 @@ static void print_features(const struct trainer_features_config *features,
         for (uint32_t c = 0; c < slot->crossed; c++) {
             printf("%s%s", c ? " x " : ", cross of ", features->slot[slot->cross[c]].row.name);
         }
+        if (slot->position) {
+            printf(", position, scored %s", slot->serves ? "at one value" : "without");
+        }
         const struct trainer_optimiser_config *optimiser = trainer_update_slot(update, i);
         if (optimiser->kind != TRAINER_OPTIMISER_SGD) {
             printf(", %s (%zu B of state a row)", trainer_optimiser_name(optimiser->kind),

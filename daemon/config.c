@@ -6,12 +6,16 @@
 
 #include "daemon/config_private.h"
 
-// Features without a path are found under their name.
-static void config_paths(struct daemon_config *config)
+// Features without a path are found under their name; a position has one dimension only.
+static void config_defaults(struct daemon_config *config)
 {
     struct daemon_config_slot *slots = config->slots.item;
     for (uint32_t i = 0; i < config->slots.count; i++) {
         slots[i].path = slots[i].path ? slots[i].path : slots[i].name;
+        if (slots[i].role == DAEMON_ROLE_POSITION &&
+            !base_config_given(config->memory, &slots[i].dimension)) {
+            slots[i].dimension = TRAINER_POSITION_DIMENSION;
+        }
     }
     struct daemon_config_numeric *numerics = config->numerics.item;
     for (uint32_t i = 0; i < config->numerics.count; i++) {
@@ -26,7 +30,7 @@ struct daemon_config *daemon_config_load_text(const char *name, struct base_span
     struct base_config *memory = base_config_new();
     base_config_read(memory, &daemon_config_table, name, text, config, problems);
     config->memory = memory;
-    config_paths(config);
+    config_defaults(config);
     config_check(config, problems);
     if (problems->errors == 0) {
         config_build(config, problems);

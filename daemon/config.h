@@ -28,6 +28,8 @@ enum daemon_join { DAEMON_JOIN_IMPRESSION_ID, DAEMON_JOIN_LAST_TOUCH };
 enum daemon_space { DAEMON_SPACE_IMPRESSIONS, DAEMON_SPACE_EVENTS };
 // How the click's loss makes up for N0 that are not kept.
 enum daemon_negatives { DAEMON_NEGATIVES_LOG_ODDS, DAEMON_NEGATIVES_WEIGHT };
+enum daemon_role { DAEMON_ROLE_FEATURE, DAEMON_ROLE_POSITION };
+enum daemon_serving { DAEMON_SERVING_STRING, DAEMON_SERVING_INTEGER };
 enum daemon_format { DAEMON_FORMAT_FP32, DAEMON_FORMAT_FP16 };
 
 struct daemon_config_level {
@@ -158,6 +160,9 @@ struct daemon_config_slot {
     int64_t expiry;
     struct base_config_reals boundaries; // any: from a numeric path
     struct base_config_strings cross;    // any: of these slots, and there is no path
+    int role;                            // enum daemon_role
+    const char *serving;                 // position: the value that is scored; NULL: none
+    int serving_as;                      // enum daemon_serving
     struct daemon_config_update update;
 };
 

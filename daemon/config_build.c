@@ -154,6 +154,11 @@ static void build_features(struct daemon_config *config, struct trainer_features
         if (slot->bucketised) {
             memcpy(slot->boundary, row->boundaries.item, slot->boundaries * sizeof *slot->boundary);
         }
+        slot->position = row->role == DAEMON_ROLE_POSITION;
+        slot->serves = slot->position && row->serving;
+        if (slot->serves) {
+            config_slots_serving(row, &slot->serving);
+        }
     }
     for (uint32_t i = 0; i < features->numerics; i++) {
         const struct daemon_config_numeric *row = daemon_config_numeric(config, i);

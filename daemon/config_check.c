@@ -527,7 +527,7 @@ static void check_features(const struct check *check)
         const struct daemon_config_slot *slot = daemon_config_slot(config, i);
         check_slot(check, slot);
         columns += slot->boundaries.count > 0;
-        width += slot->dimension;
+        width += slot->role == DAEMON_ROLE_POSITION ? 0 : slot->dimension;
     }
     for (uint32_t i = 0; i < numerics; i++) {
         const struct daemon_config_numeric *numeric = daemon_config_numeric(config, i);

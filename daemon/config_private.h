@@ -12,6 +12,8 @@ void config_offsets_check(const struct daemon_config *config, struct base_config
 void config_slots_check(const struct daemon_config *config, struct base_config_problems *problems);
 // The place of the slot of that name; slots.count: there is none.
 uint32_t config_slots_find(const struct daemon_config *config, const char *name);
+// The key of what a position is scored as. -1: `serving`, which is given, is not of its type.
+int config_slots_serving(const struct daemon_config_slot *slot, uint64_t *key);
 // The part that is about losses, funnel and joint loss; and what config_build makes of it: built->model.loss
 // and the tasks' names.
 void config_tasks_check(const struct daemon_config *config, struct base_config_problems *problems);

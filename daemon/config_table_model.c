@@ -235,6 +235,9 @@ const struct base_config_table config_model_table = TABLE("The model.", daemon_c
 
 static const char *const pooling_choices[] = {"sum", "mean", NULL};
 
+static const char *const role_choices[] = {"feature", "position", NULL};  // enum daemon_role
+static const char *const serving_choices[] = {"string", "integer", NULL}; // enum daemon_serving
+
 static const struct base_config_row slot_rows[] = {
     {.name = "name",
      .type = BASE_CONFIG_STRING,
@@ -281,8 +284,33 @@ static const struct base_config_row slot_rows[] = {
      FIELD(daemon_config_slot, cross),
      .fallback = "[]",
      .flags = BASE_CONFIG_ADDED,
-     .description = "A cross of 2 to 4 other slots instead of a path: every combination of their values has a "
-                    "row of its own (docs/models.md)."},
+     .description =
+         "A cross of 2 to 4 other slots instead of a path: every combination of their values has a "
+         "row of its own (docs/features.md)."},
+    {.name = "role",
+     .type = BASE_CONFIG_ENUM,
+     FIELD(daemon_config_slot, role),
+     .fallback = "feature",
+     .flags = BASE_CONFIG_ADDED,
+     .choices = role_choices,
+     .description =
+         "`position`: where the impression was shown. Not an input of the network, but a bias of the "
+         "first action's logit alone (docs/features.md); dimension 4."},
+    {.name = "serving",
+     .type = BASE_CONFIG_STRING,
+     FIELD(daemon_config_slot, serving),
+     .flags = BASE_CONFIG_ADDED,
+     .description = "Position: the value that every impression is scored with; a number where there are "
+                    "boundaries. Default: none, and no bias."},
+    {.name = "serving_as",
+     .type = BASE_CONFIG_ENUM,
+     FIELD(daemon_config_slot, serving_as),
+     .fallback = "string",
+     .flags = BASE_CONFIG_ADDED,
+     .choices = serving_choices,
+     .description =
+         "What `serving` is hashed as: the type of the path, as `integer` (booleans too, as 0 and 1) "
+         "hashes otherwise than `string`."},
     UPDATE_ROWS(daemon_config_slot, "Of its rows", "sparse"),
 };
 const struct base_config_table config_slot_table =

@@ -2,6 +2,7 @@
 #include "trainer/descriptor.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +160,14 @@ static json_t *write_slots(const struct trainer_features_config *features)
             }
             put(slot, "boundaries", boundaries);
         }
+        if (config->position) {
+            put(slot, "role", json_string(DESCRIPTOR_POSITION));
+        }
+        if (config->position && config->serves) {
+            char key[DESCRIPTOR_KEY_DIGITS + 1];
+            snprintf(key, sizeof key, "%016" PRIx64, config->serving);
+            put(slot, "serving", json_string(key));
+        }
         add(array, slot);
     }
     return array;
@@ -265,7 +274,8 @@ uint32_t descriptor_format(const struct trainer_features_config *features)
 {
     uint32_t format = DESCRIPTOR_FORMAT;
     for (uint32_t s = 0; s < features->slots; s++) {
-        format = features->slot[s].crossed ? DESCRIPTOR_FORMAT_DERIVED : format;
+        bool derived = features->slot[s].crossed || features->slot[s].position;
+        format = derived ? DESCRIPTOR_FORMAT_DERIVED : format;
     }
     return format;
 }

@@ -181,6 +181,29 @@ static int parse_cross(const json_t *json, struct trainer_slot_config *slot, str
     return 0;
 }
 
+// What a position is scored as; that the text is canonical is checked at the end.
+static int parse_role(const json_t *json, struct trainer_slot_config *slot, struct base_error *error)
+{
+    slot->position = json_object_get(json, "role") != NULL;
+    slot->serves = json_object_get(json, "serving") != NULL;
+    if (slot->position && field_equals(json, "slots[]", "role", DESCRIPTOR_POSITION, error)) {
+        return -1;
+    }
+    const char *key = "";
+    if (!slot->serves) {
+        return 0;
+    }
+    if (field_string(json, "slots[]", "serving", &key, error)) {
+        return -1;
+    }
+    if (strlen(key) != DESCRIPTOR_KEY_DIGITS || strspn(key, "0123456789abcdef") != DESCRIPTOR_KEY_DIGITS) {
+        return base_error_set(error, BASE_EFORMAT, "descriptor: slots[].serving is not a key of %d digits",
+                              DESCRIPTOR_KEY_DIGITS);
+    }
+    slot->serving = strtoull(key, NULL, 16);
+    return 0;
+}
+
 // Where a slot's keys come from: a column, a column and boundaries, other slots.
 static int parse_source(const json_t *json, struct trainer_slot_config *slot, struct base_error *error)
 {
@@ -196,18 +219,23 @@ static int parse_source(const json_t *json, struct trainer_slot_config *slot, st
 
 static int parse_slot(const json_t *json, struct trainer_slot_config *slot, struct base_error *error)
 {
-    static const char *const categorical[] = {"name", "dimension", "pooling", "categorical", NULL};
-    static const char *const bucketised[] = {"name", "dimension", "pooling", "numeric", "boundaries", NULL};
-    static const char *const cross[] = {"name", "dimension", "pooling", "cross", NULL};
+    const char *fields[] = {"name", "dimension", "pooling", NULL, NULL, NULL, NULL, NULL};
     const char *pooling = "";
+    uint32_t count = 3;
     slot->bucketised = json_object_get(json, "numeric") != NULL;
-    const char *const *fields = json_object_get(json, "cross") ? cross
-                                : slot->bucketised             ? bucketised
-                                                               : categorical;
+    fields[count++] = json_object_get(json, "cross") ? "cross" : slot->bucketised ? "numeric" : "categorical";
+    if (slot->bucketised) {
+        fields[count++] = "boundaries";
+    }
+    if (json_object_get(json, "role")) {
+        fields[count++] = "role";
+        fields[count++] = json_object_get(json, "serving") ? "serving" : NULL;
+    }
     if (fields_are(json, "slots[]", fields, error) ||
         field_string(json, "slots[]", "name", &slot->row.name, error) ||
         field_uint(json, "slots[]", "dimension", 4, TRAINER_DIMENSION_MAX, &slot->row.dimension, error) ||
-        field_string(json, "slots[]", "pooling", &pooling, error) || parse_source(json, slot, error)) {
+        field_string(json, "slots[]", "pooling", &pooling, error) || parse_source(json, slot, error) ||
+        parse_role(json, slot, error)) {
         return -1;
     }
     slot->row.admission = 1;

@@ -10,6 +10,8 @@
 // which look at no slot's fields refuse it.
 enum { DESCRIPTOR_FORMAT = 1, DESCRIPTOR_FORMAT_DERIVED = 2 };
 
+enum { DESCRIPTOR_KEY_DIGITS = 16 }; // of a key, hexadecimal, lower case
+#define DESCRIPTOR_POSITION "position"
 #define DESCRIPTOR_HASHING "xxh3-64 seeded with xxh3-64(slot name)"
 #define DESCRIPTOR_CANONICAL_BYTES                                                                           \
     "string, bytes, fixed, enum symbol: its bytes; integer, boolean, bucket number: 8 bytes, little-endian " \

@@ -13,7 +13,7 @@ uint32_t trainer_features_width(const struct trainer_features_config *config)
 {
     uint32_t width = config->numerics;
     for (uint32_t s = 0; s < config->slots; s++) {
-        width += config->slot[s].row.dimension;
+        width += config->slot[s].position ? 0 : config->slot[s].row.dimension;
     }
     return (width + TRAINER_WIDTH_STEP - 1) / TRAINER_WIDTH_STEP * TRAINER_WIDTH_STEP;
 }
@@ -57,6 +57,11 @@ static int features_check_cross(const struct trainer_features_config *config,
             return base_error_set(error, BASE_EINVAL, "slot %s: a cross with slot %s, which is a cross",
                                   slot->row.name, config->slot[other].row.name);
         }
+        if (config->slot[other].position) {
+            return base_error_set(error, BASE_EINVAL,
+                                  "slot %s: a cross with slot %s, which is a position and must not reach x",
+                                  slot->row.name, config->slot[other].row.name);
+        }
         for (uint32_t before = 0; before < c; before++) {
             if (slot->cross[before] == other) {
                 return base_error_set(error, BASE_EINVAL, "slot %s: a cross with slot %s twice",
@@ -73,6 +78,11 @@ static int features_check_slot(const struct trainer_features_config *config,
     if (slot->pooling != TRAINER_POOLING_SUM && slot->pooling != TRAINER_POOLING_MEAN) {
         return base_error_set(error, BASE_EINVAL, "slot %s: unknown pooling %d", slot->row.name,
                               (int)slot->pooling);
+    }
+    if (slot->position && (slot->crossed || slot->row.dimension != TRAINER_POSITION_DIMENSION)) {
+        return base_error_set(error, BASE_EINVAL,
+                              "slot %s: a position is a column, no cross, and has dimension %d",
+                              slot->row.name, TRAINER_POSITION_DIMENSION);
     }
     if (slot->crossed) {
         return features_check_cross(config, slot, error);
@@ -96,7 +106,7 @@ int trainer_features_check(const struct trainer_features_config *config, struct 
         return base_error_set(error, BASE_EINVAL, "%u slots and %u numeric inputs; at most %d and %d",
                               config->slots, config->numerics, TRAINER_SLOTS_MAX, BASE_NUMERIC_MAX);
     }
-    if (config->slots + config->numerics == 0) {
+    if (trainer_features_width(config) == 0) {
         return base_error_set(error, BASE_EINVAL, "neither a slot nor a numeric input");
     }
     for (uint32_t s = 0; s < config->slots; s++) {

@@ -1,7 +1,7 @@
 // Features: from the columns of an impression (base/columns.h) to the network's input x.
 //
-// x of a sample = the pooled vectors of all slots in the order of the configuration, then the numeric inputs,
-// then zeros up to a multiple of 16.
+// x of a sample = the pooled vectors of all slots but positions in the order of the configuration, then the
+// numeric inputs, then zeros up to a multiple of 16. Positions make the bias of the click logit instead.
 #ifndef TRAINER_FEATURES_H
 #define TRAINER_FEATURES_H
 
@@ -15,6 +15,7 @@ enum {
     TRAINER_CROSS_SLOTS_MAX = BASE_HASH_KEYS_MAX, // slots that a cross combines
     // Combinations that an impression has in a cross; of more the first in order are taken, the rest counted.
     TRAINER_CROSS_KEYS_MAX = BASE_COLUMN_KEYS_MAX,
+    TRAINER_POSITION_DIMENSION = 4, // the least that a row has; only its first number counts
 };
 
 enum trainer_pooling { TRAINER_POOLING_SUM, TRAINER_POOLING_MEAN };
@@ -33,6 +34,11 @@ struct trainer_slot_config {
     // 0: no cross.
     uint32_t crossed;
     uint16_t cross[TRAINER_CROSS_SLOTS_MAX]; // [crossed] places of slots
+    // A position: no part of x. The first numbers of its rows, pooled, are added to the first logit of task
+    // 0. Rows start at zero. Scored it is the same for all impressions: it has the key `serving`, or none.
+    bool position;
+    bool serves;      // `serving` is given
+    uint64_t serving; // a key of the slot
 };
 
 // A plain numeric input: ((log1p ? sign(v) * log1p(|v|) : v) - mean) / deviation, computed in double

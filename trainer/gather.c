@@ -22,6 +22,8 @@ struct gather_slot {
     uint32_t offset; // in x
     uint32_t dimension;
     bool mean;
+    bool position;
+    uint32_t bias; // position: which of them
     uint64_t salt;
     uint64_t *bucket_keys; // bucketised: [boundaries + 1] key of every bucket
     double squares;        // of the update's gradients
@@ -32,11 +34,14 @@ struct trainer_gather {
     struct gather_slot *slot; // [slots]
     uint32_t batch, width;
     uint32_t numerics_offset; // in x
+    uint32_t positions;
     uint32_t n;
+    bool serving;              // what was read
     struct base_columns *view; // [batch]
     uint32_t *begin;           // [slots x (batch + 1)]
     uint32_t *column_keys;     // [categorical]: where a sample's keys of a column start
     float *x;                  // [batch x width]
+    float *bias;               // [(1 + positions) x batch]: the sum, then each position's
     uint64_t cut;              // combinations of crosses that were left out
     // By occurrence, [capacity]:
     uint32_t occurrences, capacity;
@@ -52,6 +57,8 @@ struct trainer_gather {
     struct trainer_table *table;
     const struct trainer_table *table_const;
     const float *dx;
+    const float *dlogits; // of the bias, [n], `stride` apart
+    uint32_t stride;
     const struct trainer_optimiser_step *steps; // [slots]
 };
 
@@ -70,10 +77,15 @@ struct trainer_gather *trainer_gather_new(const struct trainer_features_config *
     for (uint32_t s = 0; s < features->slots; s++) {
         const struct trainer_slot_config *config = &features->slot[s];
         struct gather_slot *slot = &gather->slot[s];
-        slot->offset = gather->numerics_offset;
         slot->dimension = config->row.dimension;
         slot->mean = config->pooling == TRAINER_POOLING_MEAN;
-        gather->numerics_offset += slot->dimension;
+        slot->position = config->position;
+        if (slot->position) {
+            slot->bias = gather->positions++;
+        } else {
+            slot->offset = gather->numerics_offset;
+            gather->numerics_offset += slot->dimension;
+        }
         slot->salt = base_hash_slot_salt(config->row.name);
         if (config->bucketised) {
             slot->bucket_keys = base_alloc((config->boundaries + 1) * sizeof *slot->bucket_keys);
@@ -85,6 +97,7 @@ struct trainer_gather *trainer_gather_new(const struct trainer_features_config *
     gather->view = base_alloc(batch * sizeof *gather->view);
     gather->begin = base_alloc_zeroed((size_t)(features->slots + 1) * (batch + 1), sizeof *gather->begin);
     gather->column_keys = base_alloc_zeroed(features->layout.categorical + 1, sizeof *gather->column_keys);
+    gather->bias = base_alloc_zeroed((size_t)(1 + gather->positions) * batch, sizeof *gather->bias);
     gather->x = base_alloc_aligned((size_t)batch * gather->width * sizeof *gather->x);
     return gather;
 }
@@ -102,6 +115,7 @@ void trainer_gather_free(struct trainer_gather *gather)
     free(gather->begin);
     free(gather->column_keys);
     free(gather->x);
+    free(gather->bias);
     free(gather->keys);
     free(gather->slots);
     free(gather->sample);
@@ -179,8 +193,12 @@ static void gather_number(struct trainer_gather *gather)
         uint32_t *begin = gather_begin(gather, s);
         for (uint32_t i = 0; i < gather->n; i++) {
             begin[i] = total;
-            total += slot->crossed ? gather_combinations(gather, slot, &gather->view[i])
-                                   : gather_keys(slot, &gather->view[i]);
+            if (slot->position && gather->serving) {
+                total += slot->serves;
+            } else {
+                total += slot->crossed ? gather_combinations(gather, slot, &gather->view[i])
+                                       : gather_keys(slot, &gather->view[i]);
+            }
         }
         begin[gather->n] = total;
     }
@@ -204,7 +222,9 @@ static void gather_copy_keys(struct trainer_gather *gather, uint32_t i)
         if (slot->crossed) {
             continue; // gather_cross, when the others are there
         }
-        if (slot->bucketised) {
+        if (slot->position && gather->serving) {
+            keys = &slot->serving;
+        } else if (slot->bucketised) {
             keys = &gather->slot[s].bucket_keys[gather_bucket(slot, view->numeric[slot->column])];
         } else {
             keys = &view->keys[gather->column_keys[slot->column]];
@@ -250,11 +270,13 @@ static void gather_crosses(struct trainer_gather *gather)
     }
 }
 
-int trainer_gather_read(struct trainer_gather *gather, const struct base_span *columns, uint32_t n,
-                        struct base_error *error)
+static int gather_read(struct trainer_gather *gather, const struct base_span *columns, uint32_t n,
+                       bool serving, struct base_error *error)
 {
     assert(n <= gather->batch);
     gather->n = 0;
+    gather->serving = serving;
+    gather->dlogits = NULL;
     gather->occurrences = 0;
     gather->cut = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -271,6 +293,18 @@ int trainer_gather_read(struct trainer_gather *gather, const struct base_span *c
     }
     gather_crosses(gather);
     return 0;
+}
+
+int trainer_gather_read(struct trainer_gather *gather, const struct base_span *columns, uint32_t n,
+                        struct base_error *error)
+{
+    return gather_read(gather, columns, n, false, error);
+}
+
+int trainer_gather_read_serving(struct trainer_gather *gather, const struct base_span *columns, uint32_t n,
+                                struct base_error *error)
+{
+    return gather_read(gather, columns, n, true, error);
 }
 
 static void resolve_tile(void *context, uint32_t s)
@@ -316,7 +350,34 @@ static void pool_numerics(struct trainer_gather *gather)
     }
 }
 
-// Tile `s` < slots: the slot's columns of x; the last tile: the numeric inputs.
+// A position's part of the bias.
+static void pool_position(struct trainer_gather *gather, uint32_t s)
+{
+    const struct gather_slot *slot = &gather->slot[s];
+    const uint32_t *begin = gather_begin(gather, s);
+    float *out = &gather->bias[(size_t)(1 + slot->bias) * gather->batch];
+    for (uint32_t i = 0; i < gather->n; i++) {
+        out[i] = 0;
+        for (uint32_t o = begin[i]; o < begin[i + 1]; o++) {
+            out[i] += *trainer_table_vector_const(gather->table_const, (uint16_t)s, gather->rows[o]);
+        }
+        if (slot->mean && begin[i + 1] - begin[i] > 1) {
+            out[i] *= 1.0f / (float)(begin[i + 1] - begin[i]);
+        }
+    }
+}
+
+static void pool_bias(struct trainer_gather *gather)
+{
+    memset(gather->bias, 0, gather->n * sizeof *gather->bias);
+    for (uint32_t p = 1; p <= gather->positions; p++) {
+        for (uint32_t i = 0; i < gather->n; i++) {
+            gather->bias[i] += gather->bias[(size_t)p * gather->batch + i];
+        }
+    }
+}
+
+// Tile `s` < slots: the slot's columns of x, or its part of the bias; the last tile: the numeric inputs.
 static void pool_tile(void *context, uint32_t s)
 {
     struct trainer_gather *gather = context;
@@ -325,6 +386,10 @@ static void pool_tile(void *context, uint32_t s)
         return;
     }
     const struct gather_slot *slot = &gather->slot[s];
+    if (slot->position) {
+        pool_position(gather, s);
+        return;
+    }
     const uint32_t *begin = gather_begin(gather, s);
     uint32_t dimension = slot->dimension;
     for (uint32_t i = 0; i < gather->n; i++) {
@@ -357,7 +422,19 @@ const float *trainer_gather_pool(struct trainer_gather *gather, const struct tra
 {
     gather->table_const = table;
     trainer_workers_run(workers, gather->features->slots + 1, pool_tile, gather);
+    pool_bias(gather);
     return gather->x;
+}
+
+const float *trainer_gather_bias(const struct trainer_gather *gather)
+{
+    return gather->positions ? gather->bias : NULL;
+}
+
+void trainer_gather_bias_gradient(struct trainer_gather *gather, const float *dlogits, uint32_t stride)
+{
+    gather->dlogits = dlogits;
+    gather->stride = stride;
 }
 
 // Chains the occurrences from..to of a slot by row; returns the number of chains, whose first occurrences are
@@ -404,6 +481,10 @@ static uint32_t scatter_sum(const struct trainer_gather *gather, uint32_t s, uin
         uint32_t i = gather->sample[o];
         const float *restrict gradient = &gather->dx[(size_t)i * gather->width + slot->offset];
         float share = slot->mean ? 1.0f / (float)(begin[i + 1] - begin[i]) : 1.0f;
+        if (slot->position) {
+            sum[0] += gather->dlogits[(size_t)i * gather->stride] * share;
+            continue;
+        }
         for (uint32_t j = 0; j < slot->dimension; j++) {
             sum[j] += gradient[j] * share;
         }

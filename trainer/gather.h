@@ -1,7 +1,7 @@
 // Gather: the features of one minibatch, from columns to x and from dx back to rows. Buffers of one thread.
 //
 //   read: columns -> occurrences (slot, key), slot after slot, within it sample after sample
-//   resolve or find: keys -> rows           pool: rows -> x           scatter: dx -> rows
+//   resolve or find: keys -> rows           pool: rows -> x, bias     scatter: dx, dlogits -> rows
 //
 // An occurrence is one key of one slot of one sample; keys of crosses are made from those of their slots.
 // Pooling and the update go a slot a tile: a tile owns columns of x, or the rows of a slot, so that the
@@ -22,6 +22,9 @@ void trainer_gather_free(struct trainer_gather *gather);
 // Takes in the columns of n <= batch impressions. Errors: BASE_EFORMAT: columns[i] do not fit the layout.
 int trainer_gather_read(struct trainer_gather *gather, const struct base_span *columns, uint32_t n,
                         struct base_error *error);
+// The same as it is scored: positions have the keys of `serving`, whatever the columns say of them.
+int trainer_gather_read_serving(struct trainer_gather *gather, const struct base_span *columns, uint32_t n,
+                                struct base_error *error);
 // Rows of what was read, as trainer_table_resolve and trainer_table_find.
 void trainer_gather_resolve(struct trainer_gather *gather, struct trainer_table *table, int64_t now,
                             struct trainer_workers *workers);
@@ -32,6 +35,12 @@ void trainer_gather_find(struct trainer_gather *gather, const struct trainer_tab
 // gives zeros.
 const float *trainer_gather_pool(struct trainer_gather *gather, const struct trainer_table *table,
                                  struct trainer_workers *workers);
+// [n], made by the same call: of each sample the sum over the positions, in their order, of the first numbers
+// of their rows, pooled as x is. NULL: there are no positions.
+const float *trainer_gather_bias(const struct trainer_gather *gather);
+// Where there are positions: the gradient of the bias for scatter and squares, that of sample i at dlogits[i
+// * stride]. Borrowed until the next reading.
+void trainer_gather_bias_gradient(struct trainer_gather *gather, const float *dlogits, uint32_t stride);
 // One step of its slot's optimiser for every row once, with the sum of the gradients of all its occurrences,
 // in sample order; marks the rows as changed. dx: [n x width], of the x pooled last. steps: [slots].
 void trainer_gather_scatter(struct trainer_gather *gather, struct trainer_table *table, const float *dx,

@@ -19,13 +19,17 @@ void growth_shape_of(const struct trainer_model_config *config, struct growth_sh
     const struct trainer_features_config *features = &config->features;
     shape->parts = 0;
     for (uint32_t s = 0; s < features->slots; s++) {
-        const struct trainer_table_slot_config *row = &features->slot[s].row;
-        shape->part[shape->parts++] =
-            (struct growth_part){base_span_string(row->name), false, row->dimension};
+        const struct trainer_slot_config *slot = &features->slot[s];
+        struct growth_part *part = &shape->part[shape->parts++];
+        *part = (struct growth_part){base_span_string(slot->row.name), GROWTH_SLOT, slot->row.dimension};
+        if (slot->position) {
+            part->kind = GROWTH_POSITION;
+            part->width = 0;
+        }
     }
     for (uint32_t i = 0; i < features->numerics; i++) {
         shape->part[shape->parts++] =
-            (struct growth_part){base_span_string(features->numeric[i].name), true, 1};
+            (struct growth_part){base_span_string(features->numeric[i].name), GROWTH_NUMERIC, 1};
     }
     shape->tasks = config->loss.tasks;
     for (uint32_t k = 0; k < shape->tasks; k++) {
@@ -38,7 +42,7 @@ void growth_shape_save(const struct growth_shape *shape, struct base_buffer *buf
     size_t mark = base_section_begin(buffer, SHAPE_MAGIC, SHAPE_VERSION);
     base_buffer_u32(buffer, shape->parts);
     for (uint32_t i = 0; i < shape->parts; i++) {
-        base_buffer_u8(buffer, shape->part[i].numeric);
+        base_buffer_u8(buffer, (uint8_t)shape->part[i].kind);
         base_buffer_u32(buffer, shape->part[i].width);
         base_section_put_span(buffer, shape->part[i].name);
     }
@@ -65,11 +69,13 @@ int growth_shape_parse(struct base_span bytes, struct growth_shape *shape, const
             break;
         }
         struct growth_part *part = &shape->part[i];
-        part->numeric = base_reader_u8(&reader) != 0;
+        uint8_t kind = base_reader_u8(&reader);
+        part->kind = kind < GROWTH_KINDS ? (enum growth_kind)kind : GROWTH_SLOT;
         part->width = base_reader_u32(&reader);
         part->name = base_section_get_span(&reader);
         width += part->width;
-        reader.failed |= !part->name.data || part->width == 0 || width > TRAINER_WIDTH_MAX;
+        reader.failed |= !part->name.data || kind >= GROWTH_KINDS || width > TRAINER_WIDTH_MAX ||
+                         (part->width == 0) != (kind == GROWTH_POSITION);
     }
     shape->tasks = base_reader_u32(&reader);
     reader.failed |= shape->tasks < 1 || shape->tasks > BASE_TASKS_MAX || shape->parts < 1;
@@ -98,7 +104,7 @@ static bool shape_same_inputs(const struct growth_shape *a, const struct growth_
 {
     bool same = a->parts == b->parts;
     for (uint32_t i = 0; i < a->parts && same; i++) {
-        same = a->part[i].numeric == b->part[i].numeric && a->part[i].width == b->part[i].width &&
+        same = a->part[i].kind == b->part[i].kind && a->part[i].width == b->part[i].width &&
                base_span_equal(a->part[i].name, b->part[i].name);
     }
     return same;
@@ -115,17 +121,17 @@ static int plan_rows(const struct growth_shape *saved, const struct growth_shape
         const struct growth_part *part = &saved->part[i];
         uint32_t place = 0, j = 0;
         for (; j < now->parts &&
-               (now->part[j].numeric != part->numeric || !base_span_equal(now->part[j].name, part->name));
+               (now->part[j].kind != part->kind || !base_span_equal(now->part[j].name, part->name));
              j++) {
             place += now->part[j].width;
         }
         if (j == now->parts) {
-            return base_error_set(
-                error, BASE_ECONFLICT,
-                "%s %.*s fed the network when the cut was made and does not now: inputs can "
-                "be added, not removed or renamed; put it back",
-                part->numeric ? "numeric input" : "slot", span_print(part->name),
-                (const char *)part->name.data);
+            return base_error_set(error, BASE_ECONFLICT,
+                                  "%s %.*s fed the %s when the cut was made and does not now: inputs can "
+                                  "be added, not removed or renamed; put it back",
+                                  part->kind == GROWTH_NUMERIC ? "numeric input" : "slot",
+                                  span_print(part->name), (const char *)part->name.data,
+                                  part->kind == GROWTH_POSITION ? "click logit alone" : "network");
         }
         if (now->part[j].width != part->width) {
             return base_error_set(

@@ -17,10 +17,11 @@
 
 enum { GROWTH_PARTS_MAX = TRAINER_SLOTS_MAX + BASE_NUMERIC_MAX };
 
-// A part of x: a slot's pooled vector, or a numeric input.
+// A part of x: a slot's pooled vector, or a numeric input. Or a position, which is none and 0 wide.
+enum growth_kind { GROWTH_SLOT, GROWTH_NUMERIC, GROWTH_POSITION, GROWTH_KINDS };
 struct growth_part {
     struct base_span name;
-    bool numeric;
+    enum growth_kind kind;
     uint32_t width;
 };
 

@@ -102,6 +102,15 @@ static struct trainer_table *model_table_new(const struct trainer_model_config *
     return trainer_table_new(&table, error);
 }
 
+static void model_start_positions(const struct trainer_model *model)
+{
+    for (uint32_t s = 0; s < model->config.features.slots; s++) {
+        if (model->config.features.slot[s].position) {
+            trainer_table_start_zero(model->table, (uint16_t)s);
+        }
+    }
+}
+
 static void model_list_tensors(struct trainer_model *model)
 {
     uint32_t dense;
@@ -195,6 +204,7 @@ struct trainer_model *trainer_model_new(const struct trainer_model_config *confi
     if (!model->table) {
         goto out;
     }
+    model_start_positions(model);
     if (training && model_update_new(model, error)) {
         goto out;
     }
@@ -269,6 +279,17 @@ static bool step_losses(struct trainer_model *model, const struct base_minibatch
     return finite;
 }
 
+// The network's logits of what was pooled, the bias of the positions added.
+static void scorer_forward(struct trainer_scorer *scorer, const float *x, uint32_t n)
+{
+    uint32_t stride = trainer_network_logits(&scorer->model->config.network);
+    trainer_network_forward(scorer->network, x, n, scorer->logits);
+    const float *bias = trainer_gather_bias(scorer->gather);
+    for (uint32_t i = 0; bias && i < n; i++) {
+        scorer->logits[(size_t)i * stride] += bias[i];
+    }
+}
+
 int trainer_model_step(struct trainer_model *model, const struct base_minibatch *minibatch,
                        struct trainer_step *step, struct base_error *error)
 {
@@ -290,7 +311,7 @@ int trainer_model_step(struct trainer_model *model, const struct base_minibatch 
     trainer_table_expire(model->table, now); // so that an empty tick without a call changes nothing
     trainer_gather_resolve(gather, model->table, now, model->workers);
     const float *x = trainer_gather_pool(gather, model->table, model->workers);
-    trainer_network_forward(model->network, x, n, model->scorer.logits);
+    scorer_forward(&model->scorer, x, n);
     struct trainer_weighting_step weighting;
     step->set_aside = !step_losses(model, minibatch, &weighting, step);
     if (!step->set_aside) {
@@ -305,6 +326,7 @@ int trainer_model_step(struct trainer_model *model, const struct base_minibatch 
         variances[k] = trainer_weighting_gradient(&weighting, k);
     }
     model->examples += n;
+    trainer_gather_bias_gradient(gather, model->dlogits, trainer_network_logits(&model->config.network));
     trainer_update_step(model->update, gather, x, model->dx, variances, n, model->examples);
     return 0;
 }
@@ -318,12 +340,12 @@ int trainer_scorer_predict(struct trainer_scorer *scorer, const struct base_span
     uint32_t stride = trainer_network_logits(&model->config.network);
     for (uint32_t start = 0; start < n; start += batch) {
         uint32_t count = n - start < batch ? n - start : batch;
-        if (trainer_gather_read(scorer->gather, columns + start, count, error)) {
+        if (trainer_gather_read_serving(scorer->gather, columns + start, count, error)) {
             return -1;
         }
         trainer_gather_find(scorer->gather, model->table);
         const float *x = trainer_gather_pool(scorer->gather, model->table, scorer->workers);
-        trainer_network_forward(scorer->network, x, count, scorer->logits);
+        scorer_forward(scorer, x, count);
         for (uint32_t i = 0; i < count; i++) {
             size_t place = (size_t)(start + i) * loss->tasks;
             trainer_loss_probabilities(loss, &scorer->logits[(size_t)i * stride],

@@ -1,6 +1,7 @@
 // The model: features, table and network under the funnel's losses; one step of online training is one call.
 //
-//   step:  columns -> keys -> rows -> x -> network -> logits -> losses -> dlogits -> backward -> dx
+//   step:  columns -> keys -> rows -> x -> network -> logits (+ bias of positions) -> losses -> dlogits
+//          -> backward -> dx
 //          -> finite? -> update of rows (gradients of equal rows added first, in sample order) and of dense
 //          weights (update.h)
 //
@@ -53,8 +54,9 @@ int trainer_model_step(struct trainer_model *model, const struct base_minibatch 
                        struct trainer_step *step, struct base_error *error);
 
 // Scores n impressions (any number): columns[i] are their columns. Outputs [n x tasks], either may be NULL.
-// Bit for bit what trainer_model_step would have predicted from the same weights. Not reentrant: uses the
-// model's buffers.
+// Bit for bit what trainer_model_step would have predicted from the same weights, had each of them been shown
+// at the position of `serving` (features.h): a step predicts and evaluates with the position that an
+// impression had, a score with that one for all. Not reentrant: uses the model's buffers.
 int trainer_model_predict(struct trainer_model *model, const struct base_span *columns, uint32_t n,
                           float *conditional, float *products, struct base_error *error);
 

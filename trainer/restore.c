@@ -666,7 +666,7 @@ static void restore_news(struct restore *restore)
         const char *name = config->features.numeric[i].name;
         bool known = false;
         for (uint32_t part = 0; part < shape->parts; part++) {
-            known |= shape->part[part].numeric && span_is(shape->part[part].name, name);
+            known |= shape->part[part].kind == GROWTH_NUMERIC && span_is(shape->part[part].name, name);
         }
         if (!known) {
             model->news[model->news_count++] = (struct trainer_news){TRAINER_NEWS_NUMERIC, name};

@@ -160,6 +160,16 @@ struct trainer_table *trainer_table_new(const struct trainer_table_config *confi
     return table;
 }
 
+void trainer_table_start_zero(struct trainer_table *table, uint16_t slot_number)
+{
+    assert(slot_number < table->slots && table->rows == 0);
+    struct table_slot *slot = &table->slot[slot_number];
+    float *oov = table->oov + slot->oov;
+    slot->zero = true;
+    memset(oov, 0, slot->dimension * sizeof *oov);
+    table_start_state(slot, oov, table->oov_state + slot->oov_state);
+}
+
 void trainer_table_free(struct trainer_table *table)
 {
     if (!table) {
@@ -228,6 +238,8 @@ static trainer_row table_admit(struct trainer_table *table, struct table_slot *s
     if (candidate) {
         candidate->count = 0;
         memcpy(vector, table->oov + slot->oov, slot->dimension * sizeof *vector);
+    } else if (slot->zero) {
+        memset(vector, 0, slot->dimension * sizeof *vector);
     } else {
         table_draw(table->row_key ^ key, vector, slot->dimension);
     }

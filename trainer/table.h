@@ -56,6 +56,9 @@ struct trainer_snapshot_rows; // trainer/snapshot.h
 // Errors: BASE_EINVAL names the slot and the setting. Slots have distinct names; there may be none.
 struct trainer_table *trainer_table_new(const struct trainer_table_config *config, struct base_error *error);
 void trainer_table_free(struct trainer_table *table);
+// The slot's rows, the out-of-vocabulary row among them, start at zero and not at random numbers. Before the
+// first key.
+void trainer_table_start_zero(struct trainer_table *table, uint16_t slot);
 
 // Resolves keys[i] of slot slots[i] to rows[i], admitting rows where the table trains. `now` is the event
 // time that expiry counts from; a value below an earlier one counts as that one. n is any number. Order of

@@ -29,6 +29,7 @@ struct table_slot {
     uint32_t dimension;
     struct trainer_optimiser_config optimiser;
     uint32_t words; // of its state a row; 0 of a reader's
+    bool zero;      // new rows are zero
     uint32_t admission;
     int64_t expiry;
     int64_t granule;           // ms of an expiry bucket

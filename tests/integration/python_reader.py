@@ -137,7 +137,7 @@ def losses(path, client):
 
 
 def features(path, client):
-    """Crosses: as in C; what is not known of a slot is refused."""
+    """Crosses and positions: as in C; what is not known of a slot is refused."""
     program = Program(path, client, "fp32", "features")
     reader = freshet.Reader(client, "test")
     for kind in ("base", "delta", "delta", "delta"):
@@ -150,7 +150,13 @@ def features(path, client):
     check("the format", descriptor["format"] == 2)
     crosses = [s for s, slot in enumerate(slots) if "cross" in slot]
     check("crosses have rows", len(crosses) == 2 and all(len(reader.model.rows[s]) > 10 for s in crosses))
+    place, = [s for s, slot in enumerate(slots) if "serving" in slot]
+    bias = reader.model.rows[place][int(slots[place]["serving"], 16)][0]
+    check("a position is scored", reader.model.bias() == bias != 0)
+    reader.model.rows[place].clear()
+    check("then the absent one's", 0 != reader.model.bias() != bias)
     for wrong in ({"slots": [*slots[:-1], dict(slots[-1], curve=1)]}, {"format": 1}, {"format": 3},
+                  {"slots": [*slots[:-1], dict(slots[-1], role="x")]},
                   {"slots": [{key: slots[0][key] for key in ("name", "dimension", "pooling")}, *slots[1:]]}):
         try:
             freshet.Model(dict(descriptor, **wrong))

@@ -21,7 +21,18 @@ static struct trainer_slot_config slots[MODEL_SLOTS + MODEL_DERIVED] = {
      .boundary = {1, 10, 100.5}},
     // Only of MODEL_FEATURES:
     {.row = {"tag_x_price", 8, 1, 0}, .crossed = 2, .cross = {2, 3}, .pooling = TRAINER_POOLING_MEAN},
-    {.row = {"user_x_item_x_tag", 4, 2, 400}, .crossed = 3, .cross = {0, 1, 2}},
+    {.row = {"user_x_item_x_tag", 4, 1, 400}, .crossed = 3, .cross = {0, 1, 2}},
+    {.row = {"place", 4, 2, 0},
+     .column = 2,
+     .pooling = TRAINER_POOLING_MEAN,
+     .position = true,
+     .serves = true},
+    {.row = {"age_at", 4, 1, 0},
+     .bucketised = true,
+     .column = 1,
+     .boundaries = 2,
+     .boundary = {1, 2},
+     .position = true},
 };
 
 static struct trainer_numeric_config numerics[2] = {
@@ -70,6 +81,8 @@ const struct trainer_model_config *model_config(int variant)
         .workers = 1,
     };
     config->features.slots += variant == MODEL_FEATURES ? MODEL_DERIVED : 0;
+    slots[MODEL_SLOTS + 2].serving =
+        base_hash_slot_integer(base_hash_slot_salt("tags"), 5); // its column's name
     if (variant == MODEL_LOSSES) {
         static const uint8_t kinds[] = {TRAINER_LOSS_BCE, TRAINER_LOSS_ZILN, TRAINER_LOSS_MSE,
                                         TRAINER_LOSS_POISSON};

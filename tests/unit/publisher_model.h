@@ -7,7 +7,7 @@
 
 enum {
     MODEL_SLOTS = 4,
-    MODEL_DERIVED = 2, // slots of the variant MODEL_FEATURES on top: crosses
+    MODEL_DERIVED = 4, // slots of the variant MODEL_FEATURES on top: crosses, positions
     MODEL_TASKS = 4,
     MODEL_BATCH = 64,
     MODEL_COLUMNS_SIZE = 128, // most bytes of an impression's columns
@@ -21,7 +21,7 @@ enum {
 
 // Borrowed; the same each time. `variant` 1 has another tower, hence another descriptor; MODEL_BODIES + b has
 // the body b; MODEL_LOSSES other losses: of values, with a stage in two branches, with an imputed error;
-// MODEL_FEATURES further slots, made of others.
+// MODEL_FEATURES further slots, crosses and positions.
 const struct trainer_model_config *model_config(int variant);
 // The caller frees it.
 char *model_descriptor(int variant);

@@ -167,6 +167,37 @@ Test(trainer_descriptor, crosses_read_back_and_have_a_format_of_their_own)
     trainer_descriptor_free(descriptor);
 }
 
+// Two positions: a column scored at a key, a bucket scored without.
+static struct trainer_model_config *placed_config(void)
+{
+    struct trainer_model_config *config = rich_config();
+    struct trainer_slot_config *slots = config->features.slot;
+    slots[2].position = slots[2].serves = true;
+    slots[2].serving = 0x00fedcba98765432;
+    slots[3].position = true;
+    slots[3].row.dimension = 4;
+    return config;
+}
+
+Test(trainer_descriptor, positions_read_back)
+{
+    char *text = trainer_descriptor_write(placed_config(), &columns);
+    cr_assert_not_null(strstr(text, "{\"categorical\":2,\"dimension\":4,\"name\":\"rare\",\"pooling\":"
+                                    "\"sum\",\"role\":\"position\",\"serving\":\"00fedcba98765432\"}"));
+    cr_assert_not_null(strstr(text, "\"numeric\":1,\"pooling\":\"sum\",\"role\":\"position\"}"));
+    cr_assert_not_null(strstr(text, "\"format\":2,"));
+    cr_assert_not_null(strstr(text, "\"inputs\":16,"));
+    struct trainer_descriptor *descriptor = parse(text);
+    const struct trainer_slot_config *read = descriptor->config.features.slot;
+    cr_assert(read[2].position && read[2].serves && read[2].serving == 0x00fedcba98765432);
+    cr_assert(read[3].position && !read[3].serves && read[3].bucketised && !read[1].position);
+    char *again = trainer_descriptor_write(&descriptor->config, &descriptor->columns);
+    cr_assert_str_eq(again, text);
+    free(again);
+    free(text);
+    trainer_descriptor_free(descriptor);
+}
+
 // Losses that are not bce, a stage in two branches, an imputed error: said where they are, and only there.
 Test(trainer_descriptor, losses_read_back)
 {
@@ -301,6 +332,20 @@ Test(trainer_descriptor, refuses_what_it_does_not_know)
         {"\"pooling\":\"mean\"", "\"pooling\":\"max\"", "pooling"},
         {"\"pooling\":\"mean\"", "\"pooling\":3", "pooling"},
         {"\"categorical\":1,", "\"categorical\":3,", "items"},
+        {"\"pooling\":\"mean\"", "\"pooling\":\"mean\",\"role\":\"position\"", "slot items: a position is"},
+        {"\"name\":\"user\",\"pooling\":\"sum\"",
+         "\"name\":\"user\",\"pooling\":\"sum\",\"role\":\"position\"", "not of format 1"},
+        {"\"name\":\"user\",\"pooling\":\"sum\"",
+         "\"name\":\"user\",\"pooling\":\"sum\",\"role\":\"feature\"", "slots[].role is \"feature\""},
+        {"\"pooling\":\"mean\"", "\"pooling\":\"mean\",\"serving\":\"0000000000000001\"",
+         "slots[] has serving"},
+        {"\"pooling\":\"mean\"",
+         "\"pooling\":\"mean\",\"role\":\"position\",\"serving\":\"000000000000000G\"",
+         "not a key of 16 digits"},
+        {"\"pooling\":\"mean\"", "\"pooling\":\"mean\",\"role\":\"position\",\"serving\":\"1\"",
+         "not a key of 16 digits"},
+        {"\"pooling\":\"mean\"", "\"pooling\":\"mean\",\"role\":\"position\",\"serving\":7",
+         "serving is not a string"},
         {"\"categorical\":1,", "\"columns\":[0,1],", "categorical"},
         {"\"categorical\":1,", "\"cross\":[0,1],", "a cross with slot items, which is a cross"},
         {"\"categorical\":1,", "\"cross\":[0,2],", "not of format 1"},

@@ -68,7 +68,9 @@ class Model:
                 or descriptor["body"]["kind"] not in BODIES):
             raise FormatError("a descriptor of unknown format, fields, hashing or body")
         for slot in descriptor["slots"]:
-            if set(slot) - SLOT_FIELDS not in SLOT_SOURCES or ("cross" in slot and descriptor["format"] != 2):
+            position = {"role", "serving"} if slot.get("role") == "position" else set()
+            if (set(slot) - SLOT_FIELDS - position not in SLOT_SOURCES
+                    or (descriptor["format"] == 1 and ("cross" in slot or position))):
                 raise FormatError("a slot with unknown fields")
         for task in descriptor["tasks"]:
             if not set(task) <= TASK_FIELDS or task.get("loss", "bce") not in LOSSES:
@@ -155,6 +157,8 @@ class Model:
         for i, impression in enumerate(impressions):
             at = 0
             for s, slot in enumerate(self.slots):
+                if "role" in slot:
+                    continue
                 found = self._found(s, impression, keys)
                 absent = self.dense["oov." + slot["name"]][0]
                 pooled = x[i, at:at + slot["dimension"]]
@@ -173,8 +177,16 @@ class Model:
                 at += 1
         return x
 
+    def bias(self):
+        """What is added to the first logit: positions as they are scored, the same for all impressions."""
+        bias = numpy.float32(0)
+        for s, slot in enumerate(self.slots):
+            if "serving" in slot:
+                bias += self.rows[s].get(int(slot["serving"], 16), self.dense["oov." + slot["name"]][0])[0]
+        return bias
+
     def logits(self, x):
-        """[n, outputs of all tasks]: the body, then the towers."""
+        """[n, outputs of all tasks]: the body, then the towers, then the bias of positions."""
         tasks = len(self.tasks)
         body = self.descriptor["body"]
         h = BODIES[body["kind"]](self.dense, body, tasks, x)
@@ -185,6 +197,7 @@ class Model:
             for j in range(task_outputs(self.descriptor["tasks"][k])):
                 name = f"task{k}.tower.output{j or ''}"
                 out.append(hidden @ self.dense[name + ".weight"] + self.dense[name + ".bias"])
+        out[0] = out[0] + self.bias()
         return numpy.concatenate(out, axis=1)
 
     def _expectation(self, task, logits):
