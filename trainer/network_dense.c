@@ -9,10 +9,14 @@
 #include "trainer/network_private.h"
 #include "trainer/sharing.h"
 
-// From this number of rows on a backward tile is halved where our own kernels run, so that the few tiles of a
-// narrow vector share out evenly. Below it the library's kernels for small products, which are left what is
-// small, give other bits for half a tile (gemm.h).
-enum { DENSE_PARTS_ROWS = 32 };
+enum {
+    // From this number of rows on a tile may be halved where our own kernels run, so that the few tiles of a
+    // narrow layer or vector share out evenly. Below it the library's kernels for small products, which are
+    // left what is small, give other bits for half a tile (gemm.h).
+    DENSE_PARTS_ROWS = 32,
+    // Forward stages of more tiles share out evenly as they are.
+    DENSE_PARTS_FEW = 4,
+};
 
 // Copies a gating's weights from their tensors in `from` into `packed`, side by side.
 static void dense_pack(const struct trainer_graph *graph, const struct trainer_graph_gating *gating,
@@ -40,15 +44,38 @@ static void dense_unpack(const struct trainer_graph *graph, const struct trainer
     }
 }
 
+// Runs a stage's tiles, as they are or halved.
+static void dense_run(struct network_pass *pass, struct trainer_range tiles, bool halve, trainer_tile *tile)
+{
+    pass->parts = halve && trainer_gemm_own() && pass->n >= DENSE_PARTS_ROWS ? 2 : 1;
+    trainer_workers_run(pass->network->workers, (tiles.end - tiles.begin) * pass->parts, tile, pass);
+}
+
+// Part `part` of `parts` of a tile. Only a full one is cut, and no gating, which is packed whole; of the
+// others the first part is all.
+static struct trainer_block dense_part(const struct trainer_graph_tile *tile, uint32_t part, uint32_t parts)
+{
+    struct trainer_block block = tile->block;
+    if (parts == 1 || block.columns < TRAINER_TILE_COLUMNS || tile->kind == TRAINER_TILE_GATING) {
+        return part == 0 ? block : (struct trainer_block){block.column, 0};
+    }
+    uint32_t columns = block.columns / parts;
+    return (struct trainer_block){block.column + part * columns, columns};
+}
+
 // Dense stage: a block of a layer's outputs, or a gating's scores.
 static void dense_forward_tile(void *context, uint32_t index)
 {
     const struct network_pass *pass = context;
     const struct trainer_network *network = pass->network;
-    const struct trainer_graph_tile *tile = &pass->tiles[index];
+    const struct trainer_graph_tile *tile = &pass->tiles[index / pass->parts];
+    struct trainer_block block = dense_part(tile, index % pass->parts, pass->parts);
+    if (block.columns == 0) {
+        return;
+    }
     if (tile->kind == TRAINER_TILE_LAYER) {
         const struct trainer_graph_layer *layer = &network->graph->layer[tile->index];
-        trainer_layer_forward(layer->shape, tile->block, pass->n, network_value(pass, layer->input),
+        trainer_layer_forward(layer->shape, block, pass->n, network_value(pass, layer->input),
                               network->slab + layer->weight, network->slab + layer->bias,
                               network->value[layer->output]);
     } else {
@@ -63,18 +90,8 @@ static void dense_forward_tile(void *context, uint32_t index)
 void network_dense_forward(struct network_pass *pass)
 {
     pass->tiles = pass->network->graph->forward.at + pass->stage->forward.begin;
-    trainer_workers_run(pass->network->workers, pass->stage->forward.end - pass->stage->forward.begin,
-                        dense_forward_tile, pass);
-}
-
-// Part `part` of `parts` of a backward tile. Only a full one is cut; of the others the first part is all.
-static struct trainer_block dense_part(struct trainer_block block, uint32_t part, uint32_t parts)
-{
-    if (parts == 1 || block.columns < TRAINER_TILE_COLUMNS) {
-        return part == 0 ? block : (struct trainer_block){block.column, 0};
-    }
-    uint32_t columns = block.columns / parts;
-    return (struct trainer_block){block.column + part * columns, columns};
+    struct trainer_range tiles = pass->stage->forward;
+    dense_run(pass, tiles, tiles.end - tiles.begin <= DENSE_PARTS_FEW, dense_forward_tile);
 }
 
 // Dense stage: a block of the gradient by a vector that the stage reads, over all its readers in their order.
@@ -85,7 +102,7 @@ static void dense_backward_tile(void *context, uint32_t index)
     const struct trainer_graph *graph = network->graph;
     const struct trainer_graph_tile *tile = &pass->tiles[index / pass->parts];
     uint32_t whole = tile->block.columns;
-    struct trainer_block block = dense_part(tile->block, index % pass->parts, pass->parts);
+    struct trainer_block block = dense_part(tile, index % pass->parts, pass->parts);
     if (block.columns == 0) {
         return;
     }
@@ -117,10 +134,7 @@ static void dense_backward_tile(void *context, uint32_t index)
 void network_dense_backward(struct network_pass *pass)
 {
     pass->tiles = pass->network->graph->backward.at + pass->stage->backward.begin;
-    pass->parts = trainer_gemm_own() && pass->n >= DENSE_PARTS_ROWS ? 2 : 1;
-    trainer_workers_run(pass->network->workers,
-                        (pass->stage->backward.end - pass->stage->backward.begin) * pass->parts,
-                        dense_backward_tile, pass);
+    dense_run(pass, pass->stage->backward, true, dense_backward_tile);
 }
 
 static void dense_update_layer(const struct network_pass *pass, uint32_t l, struct trainer_block block)

@@ -41,7 +41,7 @@ struct network_pass {
     const float *x;                         // [n x inputs]
     float *dx;                              // [n x inputs]
     uint32_t n;                             // rows
-    uint32_t parts;                         // backward: into which a dense tile is cut
+    uint32_t parts;                         // forward, backward: into which a dense tile is cut
     float *logits;                          // forward: [n x logits]
     float *target;                          // update: slab or gradient
     float alpha;                            // update: its factor
