@@ -22,6 +22,9 @@ static struct consumer_decoder *decoder_of(bool impression, enum consumer_framin
                                              .impression_id = "impression_id",
                                              .touch = {"user_id", "item_id"},
                                              .touch_fields = 2,
+                                             .weight = impression ? "numeric.weight" : NULL,
+                                             .propensity = impression ? "position" : NULL,
+                                             .propensity_min = 0.1,
                                              .categorical = categorical,
                                              .numeric = numeric,
                                              .layout = {.categorical = 2, .numeric = 1}};

@@ -180,6 +180,56 @@ Test(daemon_learner, what_was_learned_last_is_in_redis)
     support_redis_stop(redis);
 }
 
+// The fingerprint of a single sample.
+static uint64_t fingerprint_of(const struct base_sample *sample)
+{
+    struct world world = {0};
+    world_start(&world, NULL);
+    struct base_error error = {0};
+    cr_assert_eq(daemon_feed_tick(world.feed, 1, sample, 1, 0, &error), 0);
+    world_drain(&world);
+    struct daemon_learner_state state;
+    daemon_learner_state(world.learner, &state);
+    cr_assert_eq(state.error.code, BASE_OK, "%s", state.error.text);
+    world_stop(&world);
+    return state.fingerprint;
+}
+
+// What it is made of: also values and the impression's weight, but only where there are any.
+Test(daemon_learner, a_fingerprint_covers_values_and_weights)
+{
+    uint64_t columns[2] = {0, 0};
+    struct base_sample plain = {
+        .due_time = TICK_MS,
+        .kind = BASE_C1,
+        .mask = 1,
+        .trains = 1,
+        .label = {1},
+        .weight = {1},
+        .value = {NAN},
+        .impression_id = base_span_string("id"),
+        .columns = base_span_make(columns, sizeof columns[0]),
+    };
+    // As it was before there were values and weights.
+    const uint64_t old = UINT64_C(0xa29de86009337cee);
+    cr_assert_eq(fingerprint_of(&plain), old, "%016llx", (unsigned long long)fingerprint_of(&plain));
+    struct base_sample other = plain;
+    other.weight[0] = 2; // follows from the rest
+    other.value[1] = 3;  // of a label that is 0
+    cr_assert_eq(fingerprint_of(&other), old);
+    uint64_t seen[6] = {old};
+    for (uint32_t i = 1; i < 6; i++) {
+        other = plain;
+        other.value[0] = i < 3 ? (float)i : NAN; // 1, 2
+        other.weighted = i >= 3;
+        other.impression_weight = i == 3 ? 0 : i == 4 ? 1 : 0.5f;
+        seen[i] = fingerprint_of(&other);
+        for (uint32_t k = 0; k < i; k++) {
+            cr_assert_neq(seen[k], seen[i], "%u, %u", k, i);
+        }
+    }
+}
+
 Test(daemon_learner, redis_away_at_the_start_and_in_the_middle_loses_nothing)
 {
     struct support_redis *redis = support_redis_start(NULL);

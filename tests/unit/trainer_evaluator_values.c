@@ -31,16 +31,23 @@ static bool near(double a, double b)
     return fabs(a - b) <= 1e-6 * (1 + fabs(b));
 }
 
-static void feed(struct trainer_evaluator *evaluator, enum base_kind kind, uint8_t mask, uint8_t labels,
-                 float value)
+static void feed_weighted(struct trainer_evaluator *evaluator, enum base_kind kind, uint8_t mask,
+                          uint8_t labels, float value, float weight)
 {
-    struct base_sample sample = {.kind = (uint8_t)kind, .mask = mask};
+    struct base_sample sample = {
+        .kind = (uint8_t)kind, .mask = mask, .weighted = weight != 1, .impression_weight = weight};
     for (uint32_t k = 0; k < TASKS; k++) {
         sample.label[k] = labels >> k & 1;
         sample.value[k] = sample.label[k] ? value : 0;
     }
     static const float conditional[TASKS] = {0.5f, 0.25f, 3, 0.75f}, products[TASKS] = {0.5f, 2, 3, 0.75f};
     trainer_evaluator_feed(evaluator, &sample, conditional, products);
+}
+
+static void feed(struct trainer_evaluator *evaluator, enum base_kind kind, uint8_t mask, uint8_t labels,
+                 float value)
+{
+    feed_weighted(evaluator, kind, mask, labels, value, 1);
 }
 
 static double deviance(double value, double p)
@@ -93,6 +100,29 @@ Test(trainer_evaluator_values, by_hand)
     trainer_evaluator_advance(evaluator, 60000);
     cr_assert_eq(trainer_evaluator_value_window(evaluator, 1).events, 0);
     trainer_evaluator_free(evaluator);
+}
+
+// An impression of weight w counts w times.
+Test(trainer_evaluator_values, an_impressions_weight_is_how_often_it_counts)
+{
+    static const enum base_kind kinds[] = {BASE_N0, BASE_C1, BASE_D2, BASE_C1, BASE_D2, BASE_D2};
+    static const uint8_t masks[] = {15, 2, 2, 4, 4, 8}, labels[] = {0, 2, 2, 4, 4, 8};
+    struct trainer_evaluator *weighted = evaluator_make(0.5), *often = evaluator_make(0.5);
+    for (uint32_t i = 0; i < 120; i++) {
+        uint32_t k = i % 6, weight = i / 6 % 4;
+        feed_weighted(weighted, kinds[k], masks[k], labels[k], (float)(1 + i % 7), (float)weight);
+        for (uint32_t n = 0; n < weight; n++) {
+            feed(often, kinds[k], masks[k], labels[k], (float)(1 + i % 7));
+        }
+    }
+    for (uint32_t task = 1; task < TASKS; task++) {
+        struct trainer_value_evaluation a = trainer_evaluator_value_total(weighted, task),
+                                        b = trainer_evaluator_value_total(often, task);
+        cr_assert(b.events > 0 && near(a.events, b.events) && near(a.values, b.values) &&
+                  near(a.loss, b.loss) && near(a.constant, b.constant) && near(a.calibration, b.calibration));
+    }
+    trainer_evaluator_free(weighted);
+    trainer_evaluator_free(often);
 }
 
 // The true expectation is the best prediction by the deviance, whatever the distribution.
