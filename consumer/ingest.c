@@ -35,6 +35,7 @@ struct consumer_lane_config consumer_ingest_lane_config(const struct consumer_in
     config.lane = lane;
     config.directory = directory;
     config.disk = ingest->config.disk;
+    config.generations = ingest->generations;
     config.keep_dropped = ingest->config.keep_dropped;
     return config;
 }
@@ -126,6 +127,10 @@ struct consumer_ingest *consumer_ingest_new(const struct consumer_ingest_config 
     for (uint32_t i = 0; i < ingest->partitions; i++) {
         partition_open(ingest, &ingest->partition[i], i);
     }
+    if (config->columns) {
+        ingest->generations = consumer_generations_new(config->columns, config->source->ranks);
+        ingest->config.columns = NULL;
+    }
     if (ingest_check_journal(ingest, error) ||
         (config->restore.data ? consumer_ingest_restore(ingest, error) : ingest_open_lanes(ingest, error))) {
         consumer_ingest_free(ingest);
@@ -148,6 +153,7 @@ void consumer_ingest_free(struct consumer_ingest *ingest)
         consumer_unhandled_done(&ingest->partition[i].unhandled);
         free(ingest->partition[i].messages);
     }
+    consumer_generations_free(ingest->generations);
     free(ingest->sample);
     free(ingest->heap);
     free(ingest->partition);

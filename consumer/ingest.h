@@ -60,6 +60,9 @@ struct consumer_ingest_config {
     struct consumer_journal *journal; // borrowed: obeyed, and written; NULL: none
     struct base_span
         restore; // what consumer_ingest_save wrote, not used after consumer_ingest_new; null: afresh
+    // What the decoder of impressions extracts, by name, not used after consumer_ingest_new. NULL: what is
+    // saved names no columns, so that they can never change.
+    const struct consumer_generations_columns *columns;
     struct base_disk *disk; // of the lanes; NULL: the system's
     bool keep_dropped;      // the lanes' old segments stay until a cut is done: there will be cuts
 };
@@ -125,7 +128,8 @@ struct consumer_ingest;
 
 // Makes the lanes, or opens them as they were saved. Errors: theirs; and of what is restored BASE_EFORMAT (it
 // is damaged, or the journal is not the one it was saved with), BASE_ECONFLICT (it is of other topics, lanes
-// or ticks), BASE_EINVAL (the source does not begin where consumer_ingest_offsets says).
+// or ticks; side actions' topics behind those that were saved may be new), BASE_ELIMIT (generations.h),
+// BASE_EINVAL (the source does not begin where consumer_ingest_offsets says).
 struct consumer_ingest *consumer_ingest_new(const struct consumer_ingest_config *config,
                                             struct base_error *error);
 void consumer_ingest_free(struct consumer_ingest *ingest); // takes NULL
@@ -169,10 +173,11 @@ struct consumer_ingest_saved {
 int consumer_ingest_saved(struct base_span state, struct consumer_ingest_saved *saved,
                           struct base_error *error);
 // Where the source has to begin for a saved state: rank-major, [ranks * lanes]; room for CONSUMER_TOPICS_MAX
-// * CONSUMER_LANES_MAX. It is the last record before the first that is not handled, so that ingest can see
-// that it is the same one; or, if the journal (NULL: none) skips it or says that the log is another one, what
-// comes after; or CONSUMER_OFFSET_EARLIEST of a lane that came to be since. Errors: BASE_EFORMAT,
-// BASE_ECONFLICT (it is of another number of topics; a log was replaced after a later cut).
+// * CONSUMER_LANES_MAX; of ranks behind the saved ones CONSUMER_OFFSET_EARLIEST, the caller's to change. It
+// is the last record before the first that is not handled, so that ingest can see that it is the same one;
+// or, if the journal (NULL: none) skips it or says that the log is another one, what comes after; or
+// CONSUMER_OFFSET_EARLIEST of a lane that came to be since. Errors: BASE_EFORMAT, BASE_ECONFLICT (it is of
+// more topics; a log was replaced after a later cut).
 int consumer_ingest_offsets(struct base_span state, const struct consumer_journal *journal, uint32_t ranks,
                             uint32_t *lanes, int64_t *offsets, struct base_error *error);
 

@@ -32,11 +32,12 @@ struct consumer_ingest {
     uint32_t lanes;
     uint32_t partitions;
     int batch;
-    struct consumer_lane **lane;        // [lanes]
-    struct ingest_partition *partition; // [partitions], lane-major
-    struct ingest_partition **heap;     // [partitions] scratch of a round: the lowest first
-    uint32_t unfinished;                // partitions that may still bring a message
-    int64_t origin;                     // the least first watermark; CONSUMER_TIME_MAX: none yet
+    struct consumer_lane **lane;              // [lanes]
+    struct consumer_generations *generations; // of all of them; NULL: columns have no names
+    struct ingest_partition *partition;       // [partitions], lane-major
+    struct ingest_partition **heap;           // [partitions] scratch of a round: the lowest first
+    uint32_t unfinished;                      // partitions that may still bring a message
+    int64_t origin;                           // the least first watermark; CONSUMER_TIME_MAX: none yet
 
     int64_t idle_checked_ns;
     bool all_idle;

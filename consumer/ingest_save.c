@@ -1,7 +1,8 @@
 // Ingest's part of the cut: what it saves at the frontier, and how it goes on from there. See ingest.h.
 //
-// Section FRSHINGS: cut, ranks, lanes, tick length, frontier, origin, journal from and end, counters; then of
-// each partition, lane-major, what partition_put writes; then a section of each lane.
+// Section FRSHINGS: cut, ranks, lanes, tick length, frontier, origin, journal from and end, counters; from
+// version 2 on the generations (a span, generations.c); then of each partition, lane-major, what
+// partition_put writes; then a section of each lane. Version 1 is written where columns have no names.
 #include <stdlib.h>
 
 #include "base/failpoint.h"
@@ -12,13 +13,14 @@
 #define SAVE_MAGIC "FRSHINGS"
 #define SAVE_WHAT "ingest's saved state"
 #define SAVE_TIME_MAX (4 * CONSUMER_TIME_BOUND) // of a watermark
-enum { SAVE_VERSION = 1 };
+enum { SAVE_VERSION = 2, SAVE_VERSION_NAMELESS = 1 };
 
 struct save_head {
     struct consumer_ingest_saved saved; // its journal: from
     int64_t tick_ms, origin;
     uint64_t journal_end;
     struct consumer_ingest_counts counts;
+    struct base_span generations; // null: version 1
 };
 
 struct save_partition {
@@ -94,11 +96,20 @@ static struct save_partition partition_get(struct base_reader *reader)
 static int state_open(struct base_span state, struct base_reader *payload, struct save_head *head,
                       struct base_error *error)
 {
-    struct base_reader reader = {.rest = state};
-    if (base_section_open(&reader, SAVE_MAGIC, SAVE_VERSION, payload, SAVE_WHAT, error)) {
+    struct base_reader reader = {.rest = state}, version = reader;
+    if (base_section_open(&reader, SAVE_MAGIC, SAVE_VERSION, payload, SAVE_WHAT, error) ||
+        head_get(payload, head, error)) {
         return -1;
     }
-    return head_get(payload, head, error);
+    base_reader_bytes(&version, strlen(SAVE_MAGIC));
+    head->generations = (struct base_span){0};
+    if (base_reader_u32(&version) > SAVE_VERSION_NAMELESS) {
+        head->generations = base_section_get_span(payload);
+        if (!head->generations.data) {
+            return base_error_set(error, BASE_EFORMAT, SAVE_WHAT " names no columns");
+        }
+    }
+    return 0;
 }
 
 // ---- saving -----------------------------------------------------------------
@@ -143,8 +154,15 @@ int consumer_ingest_save(struct consumer_ingest *ingest, uint64_t cut, struct ba
         partitions[i] = partition_state(ingest, &ingest->partition[i], &head.saved.journal);
     }
     size_t begin = state->size;
-    size_t mark = base_section_begin(state, SAVE_MAGIC, SAVE_VERSION);
+    size_t mark =
+        base_section_begin(state, SAVE_MAGIC, ingest->generations ? SAVE_VERSION : SAVE_VERSION_NAMELESS);
     head_put(state, &head);
+    if (ingest->generations) {
+        struct base_buffer generations = {0};
+        consumer_generations_save(ingest->generations, &generations);
+        base_section_put_span(state, base_buffer_span(&generations));
+        base_buffer_free(&generations);
+    }
     for (uint32_t i = 0; i < ingest->partitions; i++) {
         partition_put(state, &partitions[i]);
     }
@@ -208,7 +226,7 @@ static int ingest_check_head(const struct consumer_ingest *ingest, const struct 
     const struct consumer_source *source = ingest->config.source;
     const struct consumer_journal *journal = ingest->config.journal;
     uint32_t lanes = journal ? consumer_journal_lanes(journal) : head->saved.lanes; // some may be new
-    if (head->saved.ranks != source->ranks || head->saved.lanes > lanes || lanes != source->lanes) {
+    if (head->saved.ranks > source->ranks || head->saved.lanes > lanes || lanes != source->lanes) {
         return base_error_set(error, BASE_ECONFLICT,
                               SAVE_WHAT " is of %u topics of %u partitions, the source has %u of %u",
                               head->saved.ranks, head->saved.lanes, source->ranks, source->lanes);
@@ -231,6 +249,14 @@ static void ingest_set_head(struct consumer_ingest *ingest, const struct save_he
     ingest->frontier = head->saved.frontier;
     ingest->origin = head->origin;
     ingest->counts = head->counts;
+}
+
+// What is new lies above what was handled.
+static void partition_set_floor(const struct consumer_ingest *ingest, struct ingest_partition *partition)
+{
+    if (ingest->frontier != CONSUMER_TIME_MIN && ingest->frontier != CONSUMER_TIME_MAX) {
+        partition->floor = ingest->frontier + 1;
+    }
 }
 
 static int partition_restore(const struct consumer_ingest *ingest, struct ingest_partition *partition,
@@ -258,15 +284,13 @@ static int partition_restore(const struct consumer_ingest *ingest, struct ingest
     partition->last = saved->last;
     partition->expected = begin != saved->offset; // else it was cut by retention
     partition->counted = saved->counted;
-    if (ingest->frontier != CONSUMER_TIME_MIN && ingest->frontier != CONSUMER_TIME_MAX) {
-        partition->floor = ingest->frontier + 1;
-    }
+    partition_set_floor(ingest, partition);
     return 0;
 }
 
 // The lanes that were saved, then those that came to be since.
-static int ingest_restore_lane(struct consumer_ingest *ingest, uint32_t lane, struct base_reader *reader,
-                               struct base_error *error)
+static int ingest_restore_lane(struct consumer_ingest *ingest, uint32_t lane, uint32_t saved_ranks,
+                               struct base_reader *reader, struct base_error *error)
 {
     char directory[INGEST_PATH_MAX];
     struct consumer_lane_config config = consumer_ingest_lane_config(ingest, lane, directory);
@@ -276,9 +300,44 @@ static int ingest_restore_lane(struct consumer_ingest *ingest, uint32_t lane, st
         return base_error_prefix(error, "lane %u", lane);
     }
     uint32_t ranks = ingest->config.source->ranks;
-    for (uint32_t rank = 0; reader && rank < ranks; rank++) {
+    for (uint32_t rank = 0; reader && rank < saved_ranks; rank++) {
         const struct ingest_partition *partition = &ingest->partition[lane * ranks + rank];
         consumer_lane_place(ingest->lane[lane], rank, partition->watermark, partition->offset);
+    }
+    return 0;
+}
+
+static int ingest_restore_generations(struct consumer_ingest *ingest, const struct save_head *head,
+                                      struct base_error *error)
+{
+    if (!ingest->generations) {
+        return head->saved.ranks == ingest->config.source->ranks
+                   ? 0
+                   : base_error_set(error, BASE_ECONFLICT, SAVE_WHAT " is of %u topics, the source has %u",
+                                    head->saved.ranks, ingest->config.source->ranks);
+    }
+    if (head->generations.data) {
+        return consumer_generations_restore(ingest->generations, head->generations, error);
+    }
+    consumer_generations_assume(ingest->generations, head->saved.ranks);
+    return 0;
+}
+
+// Those that were saved; a new topic's, in the lanes that there were, begin above what is handled.
+static int ingest_restore_partitions(struct consumer_ingest *ingest, const struct save_head *head,
+                                     struct base_reader *reader, struct base_error *error)
+{
+    uint32_t ranks = ingest->config.source->ranks;
+    for (uint32_t i = 0; i < head->saved.lanes * ranks; i++) {
+        struct ingest_partition *partition = &ingest->partition[i];
+        if (partition->rank >= head->saved.ranks) {
+            partition_set_floor(ingest, partition);
+            continue;
+        }
+        struct save_partition saved = partition_get(reader);
+        if (partition_restore(ingest, partition, &saved, head->saved.cut, error)) {
+            return -1;
+        }
     }
     return 0;
 }
@@ -292,16 +351,20 @@ int consumer_ingest_restore(struct consumer_ingest *ingest, struct base_error *e
         return -1;
     }
     ingest_set_head(ingest, &head);
-    for (uint32_t i = 0; i < head.saved.lanes * head.saved.ranks; i++) {
-        struct save_partition saved = partition_get(&reader);
-        if (partition_restore(ingest, &ingest->partition[i], &saved, head.saved.cut, error)) {
-            return -1;
-        }
+    if (ingest_restore_generations(ingest, &head, error) ||
+        ingest_restore_partitions(ingest, &head, &reader, error)) {
+        return -1;
     }
+    uint32_t held = 0;
     for (uint32_t lane = 0; lane < ingest->lanes; lane++) {
-        if (ingest_restore_lane(ingest, lane, lane < head.saved.lanes ? &reader : NULL, error)) {
+        bool known = lane < head.saved.lanes;
+        if (ingest_restore_lane(ingest, lane, head.saved.ranks, known ? &reader : NULL, error)) {
             return -1;
         }
+        held |= known ? consumer_lane_generations(ingest->lane[lane]) : 0;
+    }
+    if (ingest->generations && consumer_generations_settle(ingest->generations, held, error)) {
+        return -1;
     }
     return base_section_close(&reader, SAVE_WHAT, error);
 }
@@ -329,7 +392,7 @@ static int state_offsets(struct base_span state, const struct consumer_journal *
     if (state_open(state, &reader, &head, error)) {
         return -1;
     }
-    if (head.saved.ranks != ranks) {
+    if (head.saved.ranks > ranks) {
         return base_error_set(error, BASE_ECONFLICT, SAVE_WHAT " is of %u topics, not %u", head.saved.ranks,
                               ranks);
     }
@@ -339,7 +402,7 @@ static int state_offsets(struct base_span state, const struct consumer_journal *
     for (uint32_t i = 0; i < ranks * count; i++) {
         uint32_t rank = i % ranks, lane = i / ranks;
         struct save_partition partition = {.offset = CONSUMER_OFFSET_EARLIEST, .last.offset = -1};
-        if (lane < head.saved.lanes) {
+        if (lane < head.saved.lanes && rank < head.saved.ranks) {
             partition = partition_get(&reader);
             if (partition_decided(&partition, journal, rank, lane, head.saved.cut, error)) {
                 return base_error_prefix(error, "topic %u, partition %u", rank, lane);

@@ -60,7 +60,7 @@ static void joiner_add_cursors(struct consumer_joiner *joiner)
 // Empty logs if `state` is NULL, else the saved ones. A stage's log says what is joined in its parent's,
 // which is one of those before it.
 int joiner_open_logs(struct consumer_joiner *joiner, const struct consumer_lane_config *config,
-                     struct base_reader *state, int64_t now, struct base_error *error)
+                     struct base_reader *state, uint32_t ranks, int64_t now, struct base_error *error)
 {
     char name[CONSUMER_SEGMENTS_NAME_MAX + 1];
     for (uint32_t stage = 0; stage < joiner->funnel.stages; stage++) {
@@ -95,8 +95,8 @@ int joiner_open_logs(struct consumer_joiner *joiner, const struct consumer_lane_
             .disk = config->disk,
             .keep_dropped = config->keep_dropped,
         };
-        joiner->dedupe[rank] =
-            state ? consumer_dedupe_restore(&dedupe, state, now, error) : consumer_dedupe_new(&dedupe, error);
+        joiner->dedupe[rank] = state && rank < ranks ? consumer_dedupe_restore(&dedupe, state, now, error)
+                                                     : consumer_dedupe_new(&dedupe, error);
         if (!joiner->dedupe[rank]) {
             return -1;
         }
@@ -121,6 +121,7 @@ struct consumer_joiner *joiner_make(const struct consumer_lane_config *config,
     joiner->sampled_weight = (float)(1 / config->keep_negatives);
     joiner->weighs_negatives = config->weighs_negatives;
     joiner->train_final = config->train_final;
+    joiner->generations = config->generations;
     joiner->pool = pool;
     joiner->counters = counters;
     joiner->orphans = consumer_orphans_new();
@@ -133,7 +134,7 @@ struct consumer_joiner *consumer_joiner_new(const struct consumer_lane_config *c
                                             struct consumer_lane_counters *counters, struct base_error *error)
 {
     struct consumer_joiner *joiner = joiner_make(config, funnel, pool, counters);
-    if (joiner_open_logs(joiner, config, NULL, 0, error) != 0) {
+    if (joiner_open_logs(joiner, config, NULL, 0, 0, error) != 0) {
         consumer_joiner_free(joiner);
         return NULL;
     }
@@ -155,6 +156,7 @@ void consumer_joiner_free(struct consumer_joiner *joiner)
         consumer_pool_give(joiner->pool, orphan);
     }
     consumer_orphans_free(joiner->orphans);
+    consumer_arena_free(&joiner->columns);
     free(joiner);
 }
 
@@ -166,8 +168,15 @@ void consumer_joiner_begin(struct consumer_joiner *joiner, consumer_sample_sink 
     for (uint32_t rank = 1; rank < joiner->funnel.ranks; rank++) {
         consumer_dedupe_release(joiner->dedupe[rank]);
     }
+    consumer_arena_free(&joiner->columns);
     joiner->sink = sink;
     joiner->context = context;
+}
+
+// The tasks that an impression of a generation can say something of, a bit each.
+static unsigned joiner_known(const struct consumer_joiner *joiner, uint8_t generation)
+{
+    return (1u << (consumer_generations_ranks(joiner->generations, generation) - 1)) - 1;
 }
 
 // Emits a sample about record `number` of a stage: `mask` and `labels` have a bit a task; `value` is task's.
@@ -183,6 +192,18 @@ static int joiner_emit(struct consumer_joiner *joiner, int64_t now, enum base_ki
         base_hash_bytes(record.impression_id, 0) >= joiner->keep_below) {
         joiner->counters->not_kept++;
         return 0;
+    }
+    if (joiner->generations) {
+        // Of tasks that came after the impression nothing is known (rule 26).
+        unsigned known = joiner_known(joiner, record.generation);
+        if (mask && !(mask & known)) {
+            return 0;
+        }
+        mask &= known;
+        if (consumer_generations_columns(joiner->generations, record.generation, &joiner->columns,
+                                         &record.columns, error) != 0) {
+            return -1;
+        }
     }
     struct base_sample sample = {
         .due_time = now,
@@ -310,6 +331,7 @@ static int joiner_join(struct consumer_joiner *joiner, int64_t now, const struct
         .impression_time = parent->impression_time,
         .parent = number,
         .paid = parent->paid || late,
+        .generation = parent->generation,
         .impression_id = parent->impression_id,
         .touch = event->touch,
         .columns = parent->columns,
@@ -346,7 +368,9 @@ static int joiner_settle(struct consumer_joiner *joiner, int64_t now, const stru
 {
     uint32_t rank = event->rank;
     const struct consumer_action_config *action = &joiner->funnel.action[rank];
-    if (event->event_time - parent->event_time > action->window) {
+    bool unheard =
+        joiner->generations && rank >= consumer_generations_ranks(joiner->generations, parent->generation);
+    if (unheard || event->event_time - parent->event_time > action->window) {
         joiner->counters->beyond[rank]++;
         return 0;
     }
@@ -439,6 +463,7 @@ static int joiner_impression(struct consumer_joiner *joiner, const struct consum
         .event_time = event->event_time,
         .impression_time = event->event_time,
         .parent = CONSUMER_JOURNEY_NONE,
+        .generation = joiner->generations ? consumer_generations_present(joiner->generations) : 0,
         .impression_id = event->impression_id,
         .touch = event->touch,
         .columns = event->columns,

@@ -17,15 +17,18 @@ struct consumer_joiner *consumer_joiner_new(const struct consumer_lane_config *c
                                             struct base_error *error);
 void consumer_joiner_free(struct consumer_joiner *joiner); // takes NULL; leaves the logs' files
 
-// As consumer_lane_save, _cut_done and _restore; `now` is the lane's time, beyond which every cursor is due.
+// As consumer_lane_save, _cut_done and _restore; `now` is the lane's time, beyond which every cursor is due;
+// `ranks` are those that were saved.
 int consumer_joiner_save(struct consumer_joiner *joiner, uint64_t cut, struct base_buffer *state,
                          struct base_sync *sync, struct base_error *error);
 void consumer_joiner_cut_done(struct consumer_joiner *joiner, uint64_t cut);
-struct consumer_joiner *consumer_joiner_restore(const struct consumer_lane_config *config,
-                                                const struct consumer_funnel *funnel,
-                                                struct consumer_pool *pool,
-                                                struct consumer_lane_counters *counters, int64_t now,
-                                                struct base_reader *state, struct base_error *error);
+struct consumer_joiner *
+consumer_joiner_restore(const struct consumer_lane_config *config, const struct consumer_funnel *funnel,
+                        struct consumer_pool *pool, struct consumer_lane_counters *counters, uint32_t ranks,
+                        int64_t now, struct base_reader *state, struct base_error *error);
+
+// As consumer_lane_generations.
+uint32_t consumer_joiner_generations(const struct consumer_joiner *joiner);
 
 // Begins a run: the spans of earlier samples are no longer used; samples go to `sink` from here on.
 void consumer_joiner_begin(struct consumer_joiner *joiner, consumer_sample_sink *sink, void *context);

@@ -53,17 +53,21 @@ struct consumer_joiner {
     uint32_t seen[CONSUMER_TOPICS_MAX];  // by rank
     uint32_t expiry;
 
+    const struct consumer_generations *generations; // or NULL
+    struct consumer_arena columns;                  // of samples, until the next run
+
     uint64_t sequence;
     consumer_sample_sink *sink;
     void *context;
 };
 
-// Everything but the logs; and the logs: empty ones if `state` is NULL, else the saved ones.
+// Everything but the logs; and the logs: empty ones if `state` is NULL, else the saved ones, of `ranks`
+// ranks.
 struct consumer_joiner *joiner_make(const struct consumer_lane_config *config,
                                     const struct consumer_funnel *funnel, struct consumer_pool *pool,
                                     struct consumer_lane_counters *counters);
 int joiner_open_logs(struct consumer_joiner *joiner, const struct consumer_lane_config *config,
-                     struct base_reader *state, int64_t now, struct base_error *error);
+                     struct base_reader *state, uint32_t ranks, int64_t now, struct base_error *error);
 // Sets the time at which a cursor falls due.
 int joiner_aim(struct consumer_joiner *joiner, uint32_t index, struct base_error *error);
 // The first record that still waits for the emission of an action's value.

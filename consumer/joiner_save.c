@@ -64,17 +64,38 @@ static int joiner_restore_orphans(struct consumer_joiner *joiner, struct base_re
     return 0;
 }
 
-struct consumer_joiner *consumer_joiner_restore(const struct consumer_lane_config *config,
-                                                const struct consumer_funnel *funnel,
-                                                struct consumer_pool *pool,
-                                                struct consumer_lane_counters *counters, int64_t now,
-                                                struct base_reader *state, struct base_error *error)
+// A new action's wait begins behind the records that there are: none of them knows it.
+static void joiner_restore_cursors(struct consumer_joiner *joiner, uint32_t ranks, struct base_reader *state)
+{
+    for (uint32_t i = 0; i < joiner->cursors; i++) {
+        struct joiner_cursor *cursor = &joiner->cursor[i];
+        if (cursor->rank < ranks) {
+            cursor->next = base_reader_u64(state);
+        } else if (cursor->class == CURSOR_WAIT) {
+            cursor->next = consumer_journey_end(joiner->journey[cursor->stage]);
+        }
+    }
+}
+
+uint32_t consumer_joiner_generations(const struct consumer_joiner *joiner)
+{
+    uint32_t generations = 0;
+    for (uint32_t stage = 0; stage < joiner->funnel.stages; stage++) {
+        generations |= consumer_journey_generations(joiner->journey[stage]);
+    }
+    return generations;
+}
+
+struct consumer_joiner *
+consumer_joiner_restore(const struct consumer_lane_config *config, const struct consumer_funnel *funnel,
+                        struct consumer_pool *pool, struct consumer_lane_counters *counters, uint32_t ranks,
+                        int64_t now, struct base_reader *state, struct base_error *error)
 {
     struct consumer_joiner *joiner = joiner_make(config, funnel, pool, counters);
-    int failed = joiner_open_logs(joiner, config, state, now, error);
+    int failed = joiner_open_logs(joiner, config, state, ranks, now, error);
     joiner->sequence = base_reader_u64(state);
-    for (uint32_t i = 0; i < joiner->cursors; i++) {
-        joiner->cursor[i].next = base_reader_u64(state);
+    if (!failed) {
+        joiner_restore_cursors(joiner, ranks, state);
     }
     failed = failed || joiner_restore_orphans(joiner, state, error) != 0;
     for (uint32_t i = 0; i < joiner->cursors && !failed; i++) {

@@ -41,7 +41,7 @@ struct consumer_journal {
     char directory[JOURNAL_PATH_MAX];
     struct base_disk *disk;
     uint32_t ranks, lanes;
-    uint32_t said_lanes; // by the last record that says it; 0: none yet
+    uint32_t said_ranks, said_lanes; // by the last record that says it; 0: none yet
     uint64_t file_bytes;
     bool read_only, failed;
     struct base_buffer partitions; // the payload of the record that every file begins with
@@ -207,20 +207,25 @@ static int journal_conflict(const struct consumer_journal *journal, uint32_t ran
                           ranks, lanes, journal->ranks, journal->lanes);
 }
 
-// Partitions may have been added, by the operator's word.
+// Partitions may have been added, by the operator's word; topics behind the others, by the configuration's.
 static int journal_take_partitions(struct consumer_journal *journal, struct base_span payload,
                                    struct base_error *error)
 {
     struct base_reader reader = {.rest = payload};
     uint32_t ranks = base_reader_u32(&reader);
     uint32_t lanes = base_reader_u32(&reader);
-    if (reader.failed || ranks != journal->ranks || !base_span_equal(reader.rest, journal_names(journal)) ||
+    struct base_span names = journal_names(journal);
+    bool known =
+        reader.rest.size <= names.size && memcmp(reader.rest.data, names.data, reader.rest.size) == 0;
+    if (reader.failed || !known || ranks > journal->ranks ||
+        (ranks == journal->ranks) != (reader.rest.size == names.size) || ranks < journal->said_ranks ||
         lanes < journal->said_lanes || lanes > CONSUMER_LANES_MAX) {
         return journal_conflict(journal, ranks, lanes, error);
     }
     if (lanes > journal->lanes) {
         journal_set_lanes(journal, lanes);
     }
+    journal->said_ranks = ranks;
     journal->said_lanes = lanes;
     return 0;
 }
@@ -405,6 +410,7 @@ static int journal_begin(struct consumer_journal *journal, struct base_error *er
         return -1;
     }
     journal->boundary = journal->from == 0;
+    journal->said_ranks = journal->ranks;
     journal->said_lanes = journal->lanes;
     return journal_begin_file(journal, error);
 }
@@ -461,6 +467,28 @@ static int journal_load(struct consumer_journal *journal, struct base_error *err
     return 0;
 }
 
+static int journal_append(struct consumer_journal *journal, enum consumer_journal_kind kind,
+                          struct base_span payload, struct base_error *error)
+{
+    if (journal->failed) {
+        return base_error_set(error, BASE_EIO, "%s: an earlier write has failed", journal->directory);
+    }
+    if (!journal->read_only) {
+        const struct journal_file *last = journal_last_file(journal);
+        consumer_journal_file_put(&journal->unwritten, consumer_journal_position(journal),
+                                  last->position + last->size, kind, payload);
+    }
+    return 0;
+}
+
+static int journal_say_partitions(struct consumer_journal *journal, struct base_error *error)
+{
+    journal->said_ranks = journal->ranks;
+    journal->said_lanes = journal->lanes;
+    return journal_append(journal, CONSUMER_JOURNAL_PARTITIONS, base_buffer_span(&journal->partitions),
+                          error);
+}
+
 // ---- life -------------------------------------------------------------------
 
 struct consumer_journal *consumer_journal_open(const struct consumer_journal_config *config, uint64_t from,
@@ -485,7 +513,8 @@ struct consumer_journal *consumer_journal_open(const struct consumer_journal_con
     for (uint32_t rank = 0; rank < config->ranks; rank++) {
         base_buffer_append(&journal->partitions, config->topics[rank], strlen(config->topics[rank]) + 1);
     }
-    if (journal_load(journal, error)) {
+    if (journal_load(journal, error) ||
+        (journal->said_ranks < journal->ranks && journal_say_partitions(journal, error))) {
         consumer_journal_free(journal);
         return NULL;
     }
@@ -515,20 +544,6 @@ void consumer_journal_free(struct consumer_journal *journal)
 }
 
 // ---- adding -----------------------------------------------------------------
-
-static int journal_append(struct consumer_journal *journal, enum consumer_journal_kind kind,
-                          struct base_span payload, struct base_error *error)
-{
-    if (journal->failed) {
-        return base_error_set(error, BASE_EIO, "%s: an earlier write has failed", journal->directory);
-    }
-    if (!journal->read_only) {
-        const struct journal_file *last = journal_last_file(journal);
-        consumer_journal_file_put(&journal->unwritten, consumer_journal_position(journal),
-                                  last->position + last->size, kind, payload);
-    }
-    return 0;
-}
 
 int consumer_journal_add(struct consumer_journal *journal, const struct consumer_ingest_decision *decision,
                          struct base_error *error)
@@ -591,9 +606,7 @@ int consumer_journal_grow(struct consumer_journal *journal, uint32_t lanes, stru
                               journal->lanes, lanes);
     }
     journal_set_lanes(journal, lanes);
-    journal->said_lanes = lanes;
-    return journal_append(journal, CONSUMER_JOURNAL_PARTITIONS, base_buffer_span(&journal->partitions),
-                          error);
+    return journal_say_partitions(journal, error);
 }
 
 uint32_t consumer_journal_lanes(const struct consumer_journal *journal)

@@ -45,7 +45,8 @@ struct consumer_journal_config {
     const char *directory;
     struct base_disk *disk; // NULL: the system's
     uint32_t ranks, lanes;  // the journal may say that there came to be more: consumer_journal_lanes
-    const char *topics[CONSUMER_TOPICS_MAX]; // [ranks]
+    const char
+        *topics[CONSUMER_TOPICS_MAX]; // [ranks]; those behind what the journal knows are new, and noted
     uint64_t file_bytes; // a file that has reached this is the last no more; 0: CONSUMER_JOURNAL_FILE_BYTES
 };
 

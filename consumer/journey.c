@@ -12,6 +12,7 @@
 
 #include "base/hash.h"
 #include "consumer/event.h"
+#include "consumer/generations.h"
 #include "consumer/index.h"
 #include "consumer/segments.h"
 
@@ -31,6 +32,8 @@ enum {
     JOURNEY_TOUCH = 2,  // has a touch key
     JOURNEY_VALUE = 4,  // the action has a value; logs from before there were values have no such record
     JOURNEY_WEIGHT = 8, // the impression has a weight; likewise
+    // The upper half is the generation; logs from before there were several have no other than 0.
+    JOURNEY_GENERATION_SHIFT = 4,
 };
 
 struct journey_header {
@@ -52,6 +55,7 @@ struct journey_header {
 
 static_assert(sizeof(struct journey_header) % 8 == 0, "columns stay aligned");
 static_assert((int)CONSUMER_TOPICS_MAX <= 8, "a bit an action in journey_entry.joined");
+static_assert((int)CONSUMER_GENERATIONS_MAX <= 16, "half a byte of journey_header.flags");
 
 struct journey_entry {
     uint64_t position : 56;
@@ -69,6 +73,7 @@ struct consumer_journey {
     struct consumer_values *values;
     int64_t retention;
     int64_t last_entry;
+    uint32_t generations; // that a restore found
 
     struct journey_entry **chunks; // a ring: [chunk_capacity], a power of two
     uint64_t chunk_capacity;
@@ -191,6 +196,7 @@ static void journey_view(const struct journey_header *header, struct consumer_jo
         .parent = header->parent,
         .previous = header->previous,
         .paid = header->flags & JOURNEY_PAID,
+        .generation = header->flags >> JOURNEY_GENERATION_SHIFT,
         .impression_id = {id, header->id_size},
         .columns = {bytes, header->columns_size},
     };
@@ -308,7 +314,8 @@ static void journey_fill(struct journey_header *header, const struct consumer_jo
     *header = (struct journey_header){
         .kind = JOURNEY_RECORD,
         .flags = (uint8_t)((record->paid ? JOURNEY_PAID : 0) | (record->touch.data ? JOURNEY_TOUCH : 0) |
-                           (record->valued ? JOURNEY_VALUE : 0) | (record->weighted ? JOURNEY_WEIGHT : 0)),
+                           (record->valued ? JOURNEY_VALUE : 0) | (record->weighted ? JOURNEY_WEIGHT : 0) |
+                           record->generation << JOURNEY_GENERATION_SHIFT),
         .columns_size = (uint32_t)record->columns.size,
         .id_size = (uint32_t)record->impression_id.size,
         .touch_size = (uint32_t)record->touch.size,
@@ -420,6 +427,11 @@ struct consumer_values *consumer_journey_values(struct consumer_journey *journey
 float consumer_journey_value(double value)
 {
     return fabs(value) <= (double)FLT_MAX ? (float)value : NAN;
+}
+
+uint32_t consumer_journey_generations(const struct consumer_journey *journey)
+{
+    return journey->generations;
 }
 
 uint64_t consumer_journey_begin(const struct consumer_journey *journey)
@@ -619,6 +631,7 @@ static bool journey_scan_record(struct journey_scan *scan, const struct journey_
         entry.touch_tag = consumer_index_tag(base_hash_bytes(record.touch, 0));
         consumer_index_prefetch(journey->by_touch, entry.touch_tag);
     }
+    journey->generations |= UINT32_C(1) << record.generation;
     journey_grow(journey);
     journey->end++;
     *journey_entry(journey, number) = entry;

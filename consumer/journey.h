@@ -43,6 +43,7 @@ struct consumer_journey_record {
     uint64_t parent;         // number in the parent stage's log; an impression: CONSUMER_JOURNEY_NONE
     uint64_t previous;       // read only: the record before it with this touch key, or CONSUMER_JOURNEY_NONE
     bool paid;               // its negatives were emitted before it entered
+    uint8_t generation;      // of the impression that it goes back to (generations.h)
     bool valued;             // the action that it is has a value
     double value;            // then
     bool weighted;           // the impression that it goes back to has a weight
@@ -77,6 +78,9 @@ bool consumer_journey_joined(const struct consumer_journey *journey, uint64_t nu
 struct consumer_values *consumer_journey_values(struct consumer_journey *journey);
 // A value as samples carry it: NaN where it is none that a float can hold.
 float consumer_journey_value(double value);
+
+// The generations of the records that a restore found, a bit each.
+uint32_t consumer_journey_generations(const struct consumer_journey *journey);
 
 // The numbers held: [begin, end).
 uint64_t consumer_journey_begin(const struct consumer_journey *journey);

@@ -132,18 +132,25 @@ static int lane_differs(const struct consumer_lane_config *config, const char *a
 }
 
 static int lane_check_settings(const struct consumer_lane_config *config, struct base_reader *state,
-                               struct base_error *error)
+                               uint32_t *saved, struct base_error *error)
 {
     uint32_t number = base_reader_u32(state);
-    uint32_t ranks = base_reader_u32(state);
+    uint32_t ranks = *saved = base_reader_u32(state);
     int64_t orphan_timeout = (int64_t)base_reader_u64(state);
     if (number != config->lane) {
         return base_error_set(error, BASE_EFORMAT, "the saved state of lane %u is of lane %u", config->lane,
                               number);
     }
-    if (ranks != config->ranks || orphan_timeout != config->orphan_timeout) {
-        return lane_differs(config, "", ranks != config->ranks ? "the number of actions" : "orphan_timeout",
-                            error);
+    if (ranks < 2 || ranks > config->ranks) {
+        return base_error_set(
+            error, BASE_ECONFLICT,
+            "the state of lane %u was saved with %u actions, and there are %u: an action can "
+            "be added behind the others, not removed; put it back, with weight 0 if it is to "
+            "teach nothing",
+            config->lane, ranks - 1, config->ranks - 1);
+    }
+    if (orphan_timeout != config->orphan_timeout) {
+        return lane_differs(config, "", "orphan_timeout", error);
     }
     for (uint32_t rank = 0; rank < ranks; rank++) {
         const struct consumer_action_config *action = &config->action[rank];
@@ -153,6 +160,16 @@ static int lane_check_settings(const struct consumer_lane_config *config, struct
         }
         if (what) {
             return lane_differs(config, rank ? action->name : "impression", what, error);
+        }
+    }
+    for (uint32_t rank = ranks; rank < config->ranks; rank++) {
+        if (!config->action[rank].side) {
+            return base_error_set(
+                error, BASE_ECONFLICT,
+                "action %s is new and a stage of the funnel: only side actions (with a parent) "
+                "can be added to what has been learned, behind all others; a longer funnel "
+                "begins in another state directory",
+                config->action[rank].name);
         }
     }
     return 0;
@@ -167,8 +184,9 @@ static int lane_restore(struct consumer_lane *lane, const struct consumer_lane_c
     snprintf(what, sizeof what, "the saved state of lane %u", lane->number);
     struct base_reader rest = *state;
     struct base_reader payload;
+    uint32_t ranks;
     if (base_section_open(&rest, LANE_STATE_MAGIC, LANE_STATE_VERSION, &payload, what, error) != 0 ||
-        lane_check_settings(config, &payload, error) != 0) {
+        lane_check_settings(config, &payload, &ranks, error) != 0) {
         return -1;
     }
     lane->now = (int64_t)base_reader_u64(&payload);
@@ -180,8 +198,8 @@ static int lane_restore(struct consumer_lane *lane, const struct consumer_lane_c
         values[i] = base_reader_u64(&payload);
     }
     memcpy(&lane->counters, values, sizeof values);
-    lane->joiner =
-        consumer_joiner_restore(config, funnel, lane->pool, &lane->counters, lane->now, &payload, error);
+    lane->joiner = consumer_joiner_restore(config, funnel, lane->pool, &lane->counters, ranks, lane->now,
+                                           &payload, error);
     if (!lane->joiner || base_section_close(&payload, what, error) != 0) {
         return -1;
     }
@@ -443,6 +461,11 @@ struct consumer_lane *consumer_lane_restore(const struct consumer_lane_config *c
                                             struct base_reader *state, struct base_error *error)
 {
     return lane_make(config, state, error);
+}
+
+uint32_t consumer_lane_generations(const struct consumer_lane *lane)
+{
+    return consumer_joiner_generations(lane->joiner);
 }
 
 void consumer_lane_place(struct consumer_lane *lane, uint32_t rank, int64_t watermark, int64_t next_offset)

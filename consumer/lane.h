@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/sample.h"
 #include "consumer/event.h"
+#include "consumer/generations.h"
 
 #define CONSUMER_TIME_MIN INT64_MIN // a watermark before the first record
 #define CONSUMER_TIME_MAX INT64_MAX // a watermark after the last (--finish)
@@ -44,6 +45,8 @@ struct consumer_lane_config {
     bool train_final;       // F3 takes a place in minibatches (some loss uses it)
     struct base_disk *disk; // of the journey logs; NULL: the system's
     bool keep_dropped;      // files of dropped segments stay until consumer_lane_cut_done
+    // Which columns and actions impressions have; borrowed. NULL: all the same.
+    const struct consumer_generations *generations;
 };
 
 // Monotonic counters of a lane. Per rank where an array.
@@ -119,11 +122,15 @@ void consumer_lane_cut_done(struct consumer_lane *lane, uint64_t cut);
 // The lane as it was saved; takes its section off `state`. The journey logs are verified, then taken back to
 // what they were: later segments are removed, the last one is zeroed beyond its length. It goes on as the
 // saved lane would have, once every partition is placed, what is at or below the frontier is skipped, and
-// what is above it is pushed again. The actions and all times but allowed_lateness must be those of the save.
+// what is above it is pushed again. The actions and all times but allowed_lateness must be those of the save;
+// side actions behind them may be new (docs/join.md, rule 26), and are then of no generation that was saved.
 // Errors: BASE_EINVAL (the configuration), BASE_ECONFLICT (it is another one than the save's), BASE_EIO,
 // BASE_EFORMAT (the state, or a file, which is named with the offset).
 struct consumer_lane *consumer_lane_restore(const struct consumer_lane_config *config,
                                             struct base_reader *state, struct base_error *error);
+// The generations that its logs hold, a bit each. Before the first run they have to be settled
+// (consumer_generations_settle).
+uint32_t consumer_lane_generations(const struct consumer_lane *lane);
 // Where a partition of a restored lane stands: its watermark as it was before the record at `next_offset`,
 // the least that may come.
 void consumer_lane_place(struct consumer_lane *lane, uint32_t rank, int64_t watermark, int64_t next_offset);

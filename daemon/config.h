@@ -263,6 +263,8 @@ void daemon_config_lane(const struct daemon_config *config, uint32_t lane,
                         char directory[DAEMON_CONFIG_PATH_MAX], struct consumer_lane_config *lane_config);
 const struct trainer_model_config *daemon_config_model(const struct daemon_config *config);
 const struct trainer_descriptor_columns *daemon_config_columns(const struct daemon_config *config);
+// The same by the names that saved state has for them.
+const struct consumer_generations_columns *daemon_config_generation(const struct daemon_config *config);
 // Do impressions have a weight or a propensity?
 bool daemon_config_weighted(const struct daemon_config *config);
 // Of the categorical and numeric columns of an impression.

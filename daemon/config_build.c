@@ -81,6 +81,22 @@ static void build_parents(struct daemon_config *config)
     }
 }
 
+// The columns' names in saved state. A numeric input and a slot of buckets may have one name.
+static void build_generation(struct daemon_config *config, uint32_t numerics)
+{
+    struct daemon_config_built *built = config->built;
+    uint32_t count = built->layout.numeric;
+    const char **names = base_config_memory(config->memory, (count + 1) * sizeof *names);
+    for (uint32_t i = 0; i < count; i++) {
+        size_t size = strlen(built->columns.numeric[i]) + sizeof "numeric ";
+        char *name = base_config_memory(config->memory, size);
+        snprintf(name, size, "%s %s", i < numerics ? "numeric" : "slot", built->columns.numeric[i]);
+        names[i] = name;
+    }
+    built->generation =
+        (struct consumer_generations_columns){built->layout, built->columns.categorical, names};
+}
+
 static void build_columns(struct daemon_config *config)
 {
     struct daemon_config_built *built = config->built;
@@ -123,6 +139,7 @@ static void build_columns(struct daemon_config *config)
         lists[3][i] = numeric[i].path;
     }
     built->columns = (struct trainer_descriptor_columns){lists[0], lists[1], lists[2], lists[3]};
+    build_generation(config, numerics);
 }
 
 static void build_features(struct daemon_config *config, struct trainer_features_config *features)
@@ -417,6 +434,11 @@ bool daemon_config_weighted(const struct daemon_config *config)
 {
     const struct daemon_config_fields *fields = &config->impression.fields;
     return path_or_null(fields->weight) || path_or_null(fields->propensity);
+}
+
+const struct consumer_generations_columns *daemon_config_generation(const struct daemon_config *config)
+{
+    return &config->built->generation;
 }
 
 struct base_columns_layout daemon_config_layout(const struct daemon_config *config)

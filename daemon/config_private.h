@@ -49,6 +49,7 @@ struct daemon_config_built {
     struct base_columns_layout layout;
     struct trainer_model_config model;
     struct trainer_descriptor_columns columns;
+    struct consumer_generations_columns generation;
     const char *registry_cache;
 };
 

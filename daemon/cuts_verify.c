@@ -161,6 +161,7 @@ static int verify_ingest(const struct daemon_config *config, const char *directo
     for (uint32_t rank = 0; rank < still.source.ranks; rank++) {
         ingest.topics[rank] = daemon_config_topic(config, rank)->topic;
     }
+    ingest.columns = daemon_config_generation(config);
     daemon_config_lane(config, 0, unused, &ingest.lane);
     struct consumer_ingest *restored = consumer_ingest_new(&ingest, error);
     consumer_ingest_free(restored);

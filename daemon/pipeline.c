@@ -224,6 +224,21 @@ static int pipeline_directories(struct daemon_pipeline *pipeline, struct base_er
     return pipeline->options.durable ? pipeline_sync_names(pipeline, error) : 0;
 }
 
+// Where a topic that is new to the cut begins: where it would if all did.
+static int64_t pipeline_start(const struct daemon_pipeline *pipeline, uint32_t rank, uint32_t lane)
+{
+    struct consumer_kafka_config kafka;
+    if (pipeline->config->source.kind == DAEMON_SOURCE_FILES || pipeline->options.bounded) {
+        return CONSUMER_OFFSET_EARLIEST;
+    }
+    daemon_config_kafka(pipeline->config, &kafka);
+    if (!kafka.offsets) {
+        return kafka.start;
+    }
+    return lane < kafka.offset_lanes ? kafka.offsets[rank * kafka.offset_lanes + lane]
+                                     : CONSUMER_OFFSET_EARLIEST;
+}
+
 // Where a source has to begin: as the cut says, or (NULL) at its start; and behind that, as many, the first
 // offsets that are not handled.
 static int pipeline_offsets(struct daemon_pipeline *pipeline, int64_t **offsets, uint32_t *lanes,
@@ -236,10 +251,16 @@ static int pipeline_offsets(struct daemon_pipeline *pipeline, int64_t **offsets,
     uint32_t ranks = daemon_config_ranks(pipeline->config);
     struct base_span state = base_buffer_span(&pipeline->saved_ingest);
     *offsets = base_alloc(sizeof **offsets * 2 * CONSUMER_TOPICS_MAX * CONSUMER_LANES_MAX);
-    if (consumer_ingest_offsets(state, pipeline->journal, ranks, lanes, *offsets, error)) {
+    struct consumer_ingest_saved saved;
+    if (consumer_ingest_saved(state, &saved, error) ||
+        consumer_ingest_offsets(state, pipeline->journal, ranks, lanes, *offsets, error) ||
+        consumer_ingest_unread(state, pipeline->journal, ranks, lanes, *offsets + ranks * *lanes, error)) {
         return -1;
     }
-    return consumer_ingest_unread(state, pipeline->journal, ranks, lanes, *offsets + ranks * *lanes, error);
+    for (uint32_t i = saved.ranks * *lanes; i < ranks * *lanes; i++) {
+        (*offsets)[i] = (*offsets)[ranks * *lanes + i] = pipeline_start(pipeline, i / *lanes, i % *lanes);
+    }
+    return 0;
 }
 
 static void pipeline_open_files(struct daemon_pipeline *pipeline, const int64_t *offsets, uint32_t lanes,
@@ -342,6 +363,7 @@ static int pipeline_open_ingest(struct daemon_pipeline *pipeline, struct base_er
         ingest.decoders[rank] = pipeline->decoders[rank];
         ingest.topics[rank] = daemon_config_topic(pipeline->config, rank)->topic;
     }
+    ingest.columns = daemon_config_generation(pipeline->config);
     daemon_config_lane(pipeline->config, 0, unused, &ingest.lane);
     pipeline->ingest = consumer_ingest_new(&ingest, error);
     return pipeline->ingest ? 0 : -1;

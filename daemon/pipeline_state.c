@@ -123,7 +123,7 @@ int daemon_pipeline_open_journal(struct daemon_pipeline *pipeline, struct base_e
     if (pipeline->journal || (!options->durable && !options->obey)) {
         return 0;
     }
-    struct consumer_ingest_saved saved = {.ranks = daemon_config_ranks(pipeline->config)};
+    struct consumer_ingest_saved saved = {0};
     if (pipeline->source) {
         saved.lanes = pipeline->source->lanes;
     } else if (pipeline->record.number == 0) {
@@ -136,7 +136,7 @@ int daemon_pipeline_open_journal(struct daemon_pipeline *pipeline, struct base_e
     struct consumer_journal_config journal = {
         .directory = options->obey ? options->obey : own,
         .disk = pipeline->disk,
-        .ranks = saved.ranks,
+        .ranks = daemon_config_ranks(pipeline->config),
         .lanes = saved.lanes,
         .file_bytes = options->parts.journal_bytes,
     };

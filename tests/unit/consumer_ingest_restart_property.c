@@ -7,13 +7,18 @@
 // of what the journal had not yet synced. At the end a replay from the beginning, without idleness, obeys the
 // journal.
 //
+// A growth changes columns and actions at one of the crashes: from the cut that it goes on from, all later
+// lives have to hand over what the first of them did, whatever else crashes.
+//
 // FRESHET_STREAMS=n: how many streams are wanted of all properties; one in ten is enough here (default 4,000,
 // so 400). FRESHET_SEED=s: the first stream's number.
 #include <criterion/criterion.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "consumer/journal.h"
 #include "consumer_ingest_world.h"
 
@@ -38,6 +43,8 @@ struct cut {
     size_t handed;
 };
 
+struct proof;
+
 struct story {
     struct world world;
     struct base_disk disk; // tears the journal's last write
@@ -54,6 +61,12 @@ struct story {
     bool quiet;          // hands nothing over before `handed`, as a replay
 
     uint64_t weighted; // samples of clicks with a weight
+
+    bool grows;                           // at the next crash with a cut
+    bool grown;                           // once
+    struct consumer_decoder *impressions; // with columns
+    struct proof *proof;
+
     struct handed *handed;
     size_t handed_count, handed_capacity, cursor;
     struct base_buffer text;
@@ -62,6 +75,7 @@ struct story {
 // What all streams together have shown.
 struct proof {
     uint64_t crashes, restarts, raises, dead, future, late, again, torn, weighted;
+    uint64_t grown, before_first, favourites, unheard, old, fresh; // samples of old and new impressions
 };
 
 static uint64_t draw(struct story *story, uint64_t below)
@@ -79,6 +93,66 @@ static int story_write(struct base_disk *disk, int fd, const char *path, struct 
     bytes.size = torn ? story->tear : bytes.size;
     int status = base_disk_system.operations->write(NULL, fd, path, bytes, offset);
     return torn ? 5 : status;
+}
+
+// ---- growth ----
+
+// Column "id" goes on at another place; "again" and the number are new; "odd" is no more.
+static const struct consumer_column small_categorical[] = {{"odd", "id"}, {"id", "id"}};
+static const struct consumer_column large_categorical[] = {{"again", "id"}, {"id", "id"}};
+static const struct consumer_column large_numeric[] = {{"time", "time"}};
+static const char *const small_names[] = {"odd", "id"}, *const large_names[] = {"again", "id"},
+                         *const large_numbers[] = {"time"};
+static const struct consumer_generations_columns small_columns = {{2, 0}, small_names, NULL},
+                                                 large_columns = {{2, 1}, large_names, large_numbers};
+
+static void story_set_columns(struct story *story)
+{
+    struct world *world = &story->world;
+    const struct consumer_decoder_config config = {
+        .topic = "impressions",
+        .framing = CONSUMER_FRAMING_BARE,
+        .event_time = "time",
+        .impression_id = "id",
+        .categorical = story->grown ? large_categorical : small_categorical,
+        .numeric = large_numeric,
+        .layout = story->grown ? large_columns.layout : small_columns.layout,
+    };
+    consumer_decoder_free(story->impressions);
+    story->impressions = consumer_decoder_new(&config, NULL, &world->error);
+    cr_assert(story->impressions, "%s", world->error.text);
+    world->config.decoders[0] = story->impressions;
+    uint32_t ranks = story->grown ? 3 : 2;
+    world->source.ranks = world->config.lane.ranks = story->journal_config.ranks = ranks;
+}
+
+// Before: impressions and clicks. After: other columns, and the third topic is a side action's.
+static void story_grow(struct story *story, struct proof *proof)
+{
+    story->grown = true;
+    story->handed_count = story->cut.handed; // what came after was of the old configuration
+    story->text.size = story->handed_count ? story->handed[story->handed_count - 1].end : 0;
+    story_set_columns(story);
+    proof->grown++;
+}
+
+// What a sample of the grown configuration says, and of which generation it is.
+static void story_look(struct proof *proof, const struct base_sample *sample)
+{
+    struct base_columns columns;
+    cr_assert(base_columns_view(sample->columns, large_columns.layout, &columns));
+    uint64_t key = columns.keys[columns.total - 1]; // of "id", which every impression has
+    cr_assert_eq(columns.count[1], 1);
+    cr_assert_eq(key, base_hash_slot_bytes(base_hash_slot_salt("id"), sample->impression_id));
+    if (columns.count[0]) {
+        cr_assert(columns.count[0] == 1 && columns.numeric[0] == (double)sample->event_time);
+        proof->fresh++;
+        proof->favourites += sample->mask >> 1 & sample->label[1];
+    } else {
+        cr_assert(isnan(columns.numeric[0]));
+        cr_assert_eq(sample->mask >> 1, 0, "an old impression knows no favourites");
+        proof->old++;
+    }
 }
 
 // ---- the sink ----
@@ -110,13 +184,15 @@ static int story_tick(void *context, int64_t tick, const struct base_sample *sam
     struct story *story = context;
     struct handed handed = {tick, story->text.size, 0};
     for (size_t i = 0; i < count; i++) {
-        char line[240];
+        char line[300];
         const struct base_sample *sample = &samples[i];
-        int size = snprintf(line, sizeof line, "%" PRId64 " %u %" PRIu64 " %s %.*s %d*%a %a %a\n",
-                            sample->due_time, sample->lane, sample->sequence, base_kind_name(sample->kind),
-                            (int)sample->impression_id.size, (const char *)sample->impression_id.data,
-                            sample->weighted, (double)sample->impression_weight, (double)sample->weight[0],
-                            (double)sample->weight[1]);
+        uint64_t columns = sample->columns.size ? base_hash_bytes(sample->columns, 0) : 0;
+        int size = snprintf(
+            line, sizeof line, "%" PRId64 " %u %" PRIu64 " %s %.*s %d*%a %a %a %u %u%u %" PRIx64 "\n",
+            sample->due_time, sample->lane, sample->sequence, base_kind_name(sample->kind),
+            (int)sample->impression_id.size, (const char *)sample->impression_id.data, sample->weighted,
+            (double)sample->impression_weight, (double)sample->weight[0], (double)sample->weight[1],
+            sample->mask, sample->label[0], sample->label[1], columns);
         // The impression's event time is its weight.
         float weight = sample->weighted ? (float)sample->event_time : 1;
         bool weighs = sample->weighted == (story->world.weight != NULL) &&
@@ -126,6 +202,9 @@ static int story_tick(void *context, int64_t tick, const struct base_sample *sam
         }
         cr_assert(weighs, "stream %" PRIu64 ": %.*s", story->seed, size, line);
         story->weighted += weighs && sample->weighted && sample->kind != BASE_N0;
+        if (story->grown) {
+            story_look(story->proof, sample);
+        }
         base_buffer_append(&story->text, line, (size_t)size);
     }
     handed.end = story->text.size;
@@ -177,13 +256,13 @@ static void story_spoil(struct story *story)
     base_buffer_free(&buffer);
 }
 
-static void story_begin(struct story *story, uint64_t seed)
+static void story_begin(struct story *story, uint64_t seed, struct proof *proof, bool grows)
 {
-    *story = (struct story){.seed = seed, .tear = SIZE_MAX};
+    *story = (struct story){.seed = seed, .tear = SIZE_MAX, .proof = proof, .grows = grows};
     struct world *world = &story->world;
     world_begin(world, 1 + (uint32_t)draw(story, 3));
     world->bounded = false;
-    world->weight = draw(story, 2) ? "time" : NULL; // before 1970: dead
+    world->weight = !grows && draw(story, 2) ? "time" : NULL; // before 1970: dead
     world->lazy = seed;
     world->fetch = 1 + (int)draw(story, 30);
     world_populate(world, seed, 5 + (int)draw(story, 40), (int64_t)draw(story, 25));
@@ -208,11 +287,17 @@ static void story_begin(struct story *story, uint64_t seed)
     world->config.read_ahead_ms = (int64_t)draw(story, 200);
     world->config.keep_dropped = true;
     world->sink = (struct consumer_ingest_sink){.tick = story_tick, .context = story};
+    if (grows) {
+        world->config.lane.action[2] =
+            (struct consumer_action_config){.name = "favourite", .side = true, .wait = 15, .window = 100};
+        story_set_columns(story);
+    }
     world_open_decoders(world);
 }
 
 static void story_end(struct story *story)
 {
+    consumer_decoder_free(story->impressions);
     world_end(&story->world);
     base_buffer_free(&story->cut.state);
     base_buffer_free(&story->text);
@@ -234,17 +319,20 @@ static void story_open(struct story *story, bool read_only)
     config->journal = consumer_journal_open(&story->journal_config, saved.journal, read_only, error);
     cr_assert(config->journal, "%s", error->text);
     config->deadletter = read_only ? NULL : consumer_deadletter_new(story->letters, 1 << 20, error);
+    uint32_t ranks = world->source.ranks;
     static int64_t offsets[CONSUMER_TOPICS_MAX * CONSUMER_LANES_MAX];
     uint32_t lanes = 0;
     if (state.data) {
-        cr_assert_eq(consumer_ingest_offsets(state, config->journal, WORLD_RANKS, &lanes, offsets, error), 0);
+        cr_assert_eq(consumer_ingest_offsets(state, config->journal, ranks, &lanes, offsets, error), 0);
         cr_assert_eq(lanes, world->source.lanes);
     }
-    for (uint32_t rank = 0; rank < WORLD_RANKS; rank++) {
+    for (uint32_t rank = 0; rank < ranks; rank++) {
         for (uint32_t lane = 0; lane < world->source.lanes; lane++) {
-            world->partitions[rank][lane].delivered = state.data ? (uint32_t)offsets[rank * lanes + lane] : 0;
+            int64_t offset = state.data ? offsets[rank * lanes + lane] : 0;
+            world->partitions[rank][lane].delivered = offset >= 0 ? (uint32_t)offset : 0; // of a new topic
         }
     }
+    config->columns = !story->grows ? NULL : story->grown ? &large_columns : &small_columns;
     config->restore = state;
     config->source = &world->source;
     world->ingest = consumer_ingest_new(config, error);
@@ -294,8 +382,9 @@ static void story_crash(struct story *story, struct proof *proof)
 static bool story_is_quiet(struct story *story)
 {
     struct consumer_ingest_state state = world_state(&story->world);
-    bool quiet = state.lag == 0 && state.idle == WORLD_RANKS * story->world.source.lanes;
-    for (uint32_t rank = 0; rank < WORLD_RANKS; rank++) {
+    uint32_t ranks = story->world.source.ranks;
+    bool quiet = state.lag == 0 && state.idle == ranks * story->world.source.lanes;
+    for (uint32_t rank = 0; rank < ranks; rank++) {
         for (uint32_t lane = 0; lane < story->world.source.lanes; lane++) {
             const struct world_partition *partition = &story->world.partitions[rank][lane];
             quiet = quiet && partition->visible == partition->count;
@@ -307,6 +396,7 @@ static bool story_is_quiet(struct story *story)
 // Lives until the stream is over; `crashes` of them end before.
 static struct consumer_ingest_state story_live(struct story *story, int crashes, struct proof *proof)
 {
+    uint64_t grown_at = 0; // the cut that the growth went on from
     story_open(story, false);
     // Until it has been quiet for longer than any window.
     for (int step = 0, quiet = 0; quiet < QUIET_STEPS; step++) {
@@ -326,6 +416,12 @@ static struct consumer_ingest_state story_live(struct story *story, int crashes,
             crashes--;
             story_crash(story, proof);
             proof->restarts += story->cut.number != 0;
+            if (story->grows && !story->grown && story->cut.number) {
+                story_grow(story, proof);
+                grown_at = story->cut.number;
+            } else {
+                proof->before_first += story->grown && story->cut.number == grown_at;
+            }
             proof->again += story->handed_count - (story->cut.number ? story->cut.handed : 0);
             story_open(story, false);
             quiet = 0;
@@ -387,7 +483,7 @@ Test(consumer_restart_property, what_was_handed_over_stays, .timeout = 36000)
     struct proof proof = {0};
     struct story *story = base_alloc(sizeof *story);
     for (uint64_t seed = first; seed < first + streams; seed++) {
-        story_begin(story, seed);
+        story_begin(story, seed, &proof, false);
         story->cut_chance = draw(story, 3) ? 1 + draw(story, 20) : 0;
         int crashes = draw(story, 4) ? (int)draw(story, 8) : 0; // none: undisturbed
         struct consumer_ingest_state live = story_live(story, crashes, &proof);
@@ -408,5 +504,39 @@ Test(consumer_restart_property, what_was_handed_over_stays, .timeout = 36000)
         cr_assert(proof.crashes > streams && proof.restarts > streams / 4 && proof.again > streams &&
                   proof.raises > streams && proof.dead > streams && proof.future > streams / 2 &&
                   proof.late > streams && proof.weighted > streams);
+    }
+}
+
+// The first of the lives with more columns and a further action says what all of them hand over.
+Test(consumer_restart_property, what_has_grown_goes_on_from_its_cut, .timeout = 36000)
+{
+#ifdef FRESHET_SANITIZED
+    uint64_t streams = setting("FRESHET_STREAMS", SANITIZED_STREAMS_DEFAULT) / 10;
+#else
+    uint64_t streams = setting("FRESHET_STREAMS", STREAMS_DEFAULT) / 10;
+#endif
+    uint64_t first = setting("FRESHET_SEED", 1);
+    streams = streams ? streams : 1;
+    struct proof proof = {0};
+    struct story *story = base_alloc(sizeof *story);
+    for (uint64_t seed = first; seed < first + streams; seed++) {
+        story_begin(story, seed, &proof, true);
+        story->cut_chance = 1 + draw(story, 20);
+        struct consumer_ingest_state live = story_live(story, 1 + (int)draw(story, 10), &proof);
+        proof.unheard += story->grown ? live.counters.beyond[2] : 0;
+        proof.raises += live.counts.raises;
+        story_end(story);
+    }
+    free(story);
+    cr_log_info("%" PRIu64 " grew; %" PRIu64 " crashes, %" PRIu64
+                " of them from the cut of the growth, %" PRIu64
+                " ticks again; samples of old impressions %" PRIu64 ", of new ones %" PRIu64
+                ", favourites %" PRIu64 ", not heard or beyond %" PRIu64,
+                proof.grown, proof.crashes, proof.before_first, proof.again, proof.old, proof.fresh,
+                proof.favourites, proof.unheard);
+    if (streams >= 40) {
+        cr_assert(proof.grown > streams / 4 && proof.before_first > streams / 20 && proof.again > streams &&
+                  proof.old > streams && proof.fresh > streams && proof.favourites > streams / 4 &&
+                  proof.unheard > streams / 4);
     }
 }

@@ -300,8 +300,8 @@ Test(consumer_journal, files_rotate_and_are_forgotten)
     place_end(&place);
 }
 
-// The process before may have died between naming the last file and syncing the directory: with the power then
-// the file would go, and with it what was decided since.
+// The process before may have died between naming the last file and syncing the directory: with the power
+// then the file would go, and with it what was decided since.
 Test(consumer_journal, the_last_files_name_is_made_durable_at_a_start)
 {
     struct place place;

@@ -1,5 +1,5 @@
 // What the operator says of a log, in the journal: another log voids what was decided about the old one; new
-// partitions are known from there on.
+// partitions and topics are known from there on.
 #include <criterion/criterion.h>
 #include <stdio.h>
 
@@ -128,5 +128,49 @@ Test(consumer_journal_words, partitions_are_added)
     cr_assert_null(consumer_journal_open(&place.config, 0, false, &error));
     cr_assert_eq(error.code, BASE_ECONFLICT);
     cr_assert(strstr(error.text, "2 topics of 5 partitions, the source 2 of 6"), "%s", error.text);
+    world_remove_tree(place.root);
+}
+
+// A topic behind the others is new: the journal says so before it decides anything of it.
+Test(consumer_journal_words, a_topic_may_come_behind_the_others)
+{
+    struct place place;
+    place_begin(&place);
+    struct consumer_journal *journal = place_open(&place, 0);
+    raise_to(journal, 2, 10, 100);
+    consumer_journal_free(journal);
+    struct consumer_journal_config small = place.config;
+    place.config.ranks = 3;
+    place.config.topics[2] = "liked";
+    // Never synced, it is not there.
+    consumer_journal_free(place_open(&place, 0));
+    consumer_journal_free(consumer_journal_open(&small, 0, false, &error));
+    // Read only, it is not written.
+    journal = consumer_journal_open(&place.config, 0, true, &error);
+    cr_assert(journal, "%s", error.text);
+    consumer_journal_free(journal);
+    journal = place_open(&place, 0);
+    const struct consumer_ingest_decision *decision = consumer_journal_next(journal, 1, 2);
+    cr_assert(decision && decision->next == 10 && decision->watermark == 100);
+    const struct consumer_ingest_decision raise = {CONSUMER_INGEST_RAISED, 2, 1, 0, 50, NULL};
+    cr_assert_eq(consumer_journal_add(journal, &raise, &error), 0);
+    cr_assert_eq(consumer_journal_sync(journal, &error), 0);
+    consumer_journal_free(journal);
+    // From here on it belongs to it.
+    cr_assert_null(consumer_journal_open(&small, 0, false, &error));
+    cr_assert_eq(error.code, BASE_ECONFLICT);
+    journal = place_open(&place, 0);
+    decision = consumer_journal_next(journal, 1, 2);
+    cr_assert(decision && decision->next == 10);
+    decision = consumer_journal_next(journal, 2, 1);
+    cr_assert(decision && decision->next == 0 && decision->watermark == 50);
+    consumer_journal_free(journal);
+    // In the middle, or by another name, it is a conflict.
+    struct consumer_journal_config other = place.config;
+    other.ranks = 4;
+    other.topics[2] = "between";
+    other.topics[3] = "liked";
+    cr_assert_null(consumer_journal_open(&other, 0, false, &error));
+    cr_assert_eq(error.code, BASE_ECONFLICT);
     world_remove_tree(place.root);
 }

@@ -465,7 +465,7 @@ Test(lane_restore, another_configuration_is_a_conflict_that_is_named)
     expect_refusal(BASE_ECONFLICT, "orphan_timeout", "lane 2");
     config = right;
     config.ranks = 3;
-    expect_refusal(BASE_ECONFLICT, "number of actions", "lane 2");
+    expect_refusal(BASE_ECONFLICT, "saved with 3 actions", "lane 2");
     config = right;
     config.lane = 3;
     expect_refusal(BASE_EFORMAT, "lane 3", "is of lane 2");
