@@ -123,6 +123,29 @@ static void story_optimise(const struct story *story, char text[SETTINGS_BYTES],
              sim_random_below(&random, 2) ? "0.3" : "0", sim_random_below(&random, 2) ? "0.3" : "0");
 }
 
+// Slots that are more than a column: half of the seeds have a cross, half a position (the item will do as
+// one).
+static void story_derive(const struct story *story, char text[SETTINGS_BYTES])
+{
+    struct sim_random random = sim_random_make(story->seed, "derived slots");
+    bool cross = sim_random_below(&random, 2), position = sim_random_below(&random, 2);
+    int64_t expiry = sim_random_between(&random, 10000, 120000);
+    int size = 0;
+    text[0] = '\0';
+    if (cross) {
+        size = snprintf(
+            text, SETTINGS_BYTES,
+            "  - {name: user_brand, cross: [user, brand], dimension: 8, pooling: mean, admission: %d, "
+            "expiry: %" PRId64 "ms}\n",
+            1 + (int)sim_random_below(&random, 2), expiry);
+    }
+    if (position) {
+        snprintf(text + size, SETTINGS_BYTES - (size_t)size,
+                 "  - {name: place, path: item_id, role: position, serving: i1, expiry: %" PRId64 "ms}\n",
+                 expiry);
+    }
+}
+
 static void story_configure(struct story *story)
 {
     struct sim_random random = sim_random_make(story->seed, "settings");
@@ -131,9 +154,10 @@ static void story_configure(struct story *story)
     sim_log_config_draw(&story->log_config, story->seed, (uint32_t)story->ticks * 2, span_ms);
     int64_t click = sim_random_between(&random, 1000, span_ms / 8 + 1000);
     int64_t purchase = sim_random_between(&random, 1000, span_ms / 4 + 1000);
-    char settings[SETTINGS_BYTES];
+    char settings[SETTINGS_BYTES], derived[SETTINGS_BYTES];
     const char *brand;
     story_optimise(story, settings, &brand);
+    story_derive(story, derived);
     const char *weight = story->seed % 2 ? "0.01" : "1"; // prices go up to 125
     char text[4096];
     snprintf(
@@ -160,6 +184,7 @@ static void story_configure(struct story *story)
         "slots:\n"
         "  - {name: user, path: user_id, dimension: 4, expiry: %" PRId64 "ms}\n"
         "  - {name: brand, path: categorical.brand, dimension: 4, admission: %" PRIu64 ", optimizer: %s}\n"
+        "%s"
         "numerics:\n"
         "  - {name: price, path: numeric.price}\n"
         "publish: {interval: 100ms, base_ratio: %s}\n"
@@ -169,7 +194,7 @@ static void story_configure(struct story *story)
         UINT64_C(4) << sim_random_below(&random, 5), UINT64_C(16) << sim_random_below(&random, 3), settings,
         story->seed % 4 ? "1" : "0.5", story->seed % 8 ? "log_odds" : "weight",
         story->seed % 2 ? "numeric.price" : "''", click / 2, click, weight, purchase / 2, purchase, weight,
-        sim_random_between(&random, 60000, 120000), 1 + sim_random_below(&random, 3), brand,
+        sim_random_between(&random, 60000, 120000), 1 + sim_random_below(&random, 3), brand, derived,
         sim_random_bits(&random) & 1 ? "0.33" : "5", sim_random_between(&random, 100, 10000));
     struct base_config_problems problems = {0};
     story->config = daemon_config_load_text("simulate.yaml", base_span_string(text), &problems);

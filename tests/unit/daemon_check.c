@@ -105,6 +105,32 @@ Test(check, every_body_is_counted)
     }
 }
 
+// Crosses and positions are named; the position is no part of the input's width.
+Test(check, slots_made_of_slots_are_named)
+{
+    struct place place;
+    struct support_outcome *outcome = run_text(
+        &place, "source: {kind: files, path: data}\n"
+                "slots:\n"
+                "  - {name: brand, path: categorical.brand, dimension: 8}\n"
+                "  - {name: price, path: numeric.price, dimension: 8, boundaries: [1, 10]}\n"
+                "  - {name: pair, cross: [price, brand], dimension: 16}\n"
+                "  - {name: place, path: position, role: position, serving: 1, serving_as: integer}\n"
+                "  - {name: page, path: numeric.page, role: position, boundaries: [2]}\n");
+    cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+    cr_expect_str_eq(outcome->err, "");
+    static const char *const said[] = {
+        "features: 5 slots, 0 numeric inputs, 4 columns, input width 32\n",
+        "dimension 16   sum pooling, admission 1, expiry 30d, cross of price x brand\n",
+        "dimension 4    sum pooling, admission 1, expiry 30d, position, scored at one value\n",
+        "expiry 30d, 2 buckets, position, scored without\n",
+    };
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        cr_expect(strstr(outcome->out, said[i]), "%s: %s", said[i], outcome->out);
+    }
+    free(outcome);
+}
+
 Test(check, every_error_is_told)
 {
     struct place place;

@@ -2,6 +2,7 @@
 // own; errors name the file and the line.
 #include <criterion/criterion.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +23,8 @@ struct world {
     struct support_outcome *outcome;
 };
 
-static const char *const slot_names[] = {"item"};
-static const char *const slot_paths[] = {"shown.item"};
+static const char *const slot_names[] = {"item", "shop", "place"};
+static const char *const slot_paths[] = {"shown.item", "shown.shop", "shown.place"};
 static const struct trainer_descriptor_columns columns = {slot_names, slot_paths, NULL, NULL};
 
 static const struct trainer_loss_config funnel = {
@@ -37,12 +38,46 @@ static const struct trainer_loss_config valued = {
     .task_weight = {1, 1, 1, 1},
     .keep_negatives = 1};
 
-// Publishes an untrained model: its network's first weights are random, so that items differ.
-static void model_publish(const char *socket, const struct trainer_loss_config *loss)
+// Item and shop, their cross, and a place that is scored as "first".
+static struct trainer_slot_config slots[4] = {
+    {.row = {.name = "item", .dimension = 16, .admission = 1}},
+    {.row = {.name = "shop", .dimension = 4, .admission = 1}, .column = 1},
+    {.row = {.name = "pair", .dimension = 4, .admission = 1}, .crossed = 2, .cross = {0, 1}},
+    {.row = {.name = "place", .dimension = 4, .admission = 1}, .column = 2, .position = true, .serves = true},
+};
+
+// One step on impressions of one item, one shop, one place, which all were clicked.
+static void model_learn(struct trainer_model *model)
 {
-    struct trainer_slot_config slot = {.row = {.name = "item", .dimension = 16, .admission = 1}};
+    uint64_t bytes[4] = {1 | 1 << 16 | UINT64_C(1) << 32};
+    for (uint32_t c = 0; c < 3; c++) {
+        static const char *const values[] = {"x", "s", "first"};
+        bytes[1 + c] = base_hash_slot_bytes(base_hash_slot_salt(slot_names[c]), base_span_string(values[c]));
+    }
+    struct base_minibatch *minibatch = base_minibatch_new(8);
+    base_minibatch_clear(minibatch, 0);
+    for (uint64_t i = 0; i < 8; i++) {
+        base_minibatch_add(minibatch, &(struct base_sample){.mask = 1,
+                                                            .label = {1},
+                                                            .weight = {1},
+                                                            .trains = 1,
+                                                            .sequence = i,
+                                                            .impression_id = base_span_string("i"),
+                                                            .columns = base_span_make(bytes, sizeof bytes)});
+    }
+    base_minibatch_seal(minibatch);
+    struct trainer_step step;
+    struct base_error error;
+    cr_assert(trainer_model_step(model, minibatch, &step, &error) == 0 && !step.set_aside);
+    base_minibatch_free(minibatch);
+}
+
+// Publishes an untrained model of items: its network's first weights are random, so that items differ.
+// derived: one of all slots, that has learned a step.
+static void model_publish(const char *socket, const struct trainer_loss_config *loss, bool derived)
+{
     const struct trainer_model_config config = {
-        .features = {.layout = {.categorical = 1}, .slots = 1, .slot = &slot},
+        .features = {.layout = {.categorical = derived ? 3 : 1}, .slots = derived ? 4 : 1, .slot = slots},
         .network = {.levels = 1,
                     .level = {{.widths = {16}, .layers = 1, .per_task = 1, .shared = 1}},
                     .tower_widths = {16},
@@ -58,6 +93,9 @@ static void model_publish(const char *socket, const struct trainer_loss_config *
     struct base_error error = {0};
     struct trainer_model *model = trainer_model_new(&config, true, &error);
     cr_assert(model, "%s", error.text);
+    if (derived) {
+        model_learn(model);
+    }
     char *descriptor = trainer_descriptor_write(trainer_model_config(model), &columns);
     const struct publisher_config config_publisher = {
         .redis = {.socket = socket, .timeout_ms = 2000},
@@ -84,7 +122,7 @@ static void world_open(struct world *world, const struct trainer_loss_config *lo
     support_directory_make(world->directory);
     world->redis = support_redis_start(NULL);
     if (loss) {
-        model_publish(support_redis_socket(world->redis), loss);
+        model_publish(support_redis_socket(world->redis), loss, false);
     }
 }
 
@@ -198,6 +236,50 @@ static double said(const json_t *task, const char *key)
     const json_t *value = json_object_get(task, key);
     cr_assert(json_is_real(value), "%s", key);
     return json_real_value(value);
+}
+
+// The click's probability in the first line of an outcome that lies `line` lines on.
+static double click_of(const struct support_outcome *outcome, int line)
+{
+    const char *at = outcome->out;
+    for (; line > 0; line--) {
+        at = strchr(at, '\n') + 1;
+    }
+    json_t *object = json_loads(at, JSON_DISABLE_EOF_CHECK, NULL);
+    cr_assert(object, "%s", at);
+    double probability = said(json_array_get(json_object_get(object, "tasks"), 0), "product");
+    json_decref(object);
+    return probability;
+}
+
+// A place that is said, another, and none make no difference; that it was learned does.
+Test(daemon_score, crosses_and_positions)
+{
+    struct world world = {0};
+    world_open(&world, NULL);
+    slots[3].serving = base_hash_slot_bytes(base_hash_slot_salt("place"), base_span_string("first"));
+    model_publish(support_redis_socket(world.redis), &funnel, true);
+    char path[PATH_BYTES];
+    file_write(&world, "i.jsonl",
+               "{\"shown\": {\"item\": \"x\", \"shop\": \"s\", \"place\": \"first\"}}\n"
+               "{\"shown\": {\"item\": \"x\", \"shop\": \"s\", \"place\": \"last\"}}\n"
+               "{\"shown\": {\"item\": \"x\", \"shop\": \"s\"}}\n"
+               "{\"shown\": {\"item\": \"x\", \"shop\": \"t\"}}\n",
+               path);
+    const struct support_outcome *outcome = run(&world, "--json", path, NULL);
+    cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+    double first = click_of(outcome, 0);
+    cr_assert_eq(click_of(outcome, 1), first);
+    cr_assert_eq(click_of(outcome, 2), first);
+    cr_assert_neq(click_of(outcome, 3), first); // another shop and another combination
+    slots[3].serving = base_hash_slot_bytes(base_hash_slot_salt("place"), base_span_string("last"));
+    model_publish(support_redis_socket(world.redis), &funnel, true);
+    outcome = run(&world, "--json", path, NULL);
+    cr_assert_eq(outcome->status, 0, "%s", outcome->err);
+    double never_seen = click_of(outcome, 0), odds = first / (1 - first) / (never_seen / (1 - never_seen));
+    // The bias of one step: the rate 1, the gradient 1 - p with p as the network began.
+    cr_assert(odds > exp(0.3) && odds < exp(0.7), "%g", odds);
+    world_close(&world);
 }
 
 // What a task says follows from its loss: mse and poisson the value to expect and no probability, ziln both.

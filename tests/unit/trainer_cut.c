@@ -374,7 +374,7 @@ Test(trainer_cut, damaged_optimiser_state_is_refused)
         map_remove(&map, base_buffer_span(&map.entries[map.count - 1].key)); // rows: they come after it
     }
     map_remove(&map, base_buffer_span(&map.entries[map.count - 1].key));
-    refuse(config, &map, BASE_EFORMAT, "the cut lacks piece 0 of state of tensor oov.seen", "");
+    refuse(config, &map, BASE_EFORMAT, "the cut lacks piece 0 of state of tensor oov.place", "");
     map_free(&map);
     // A row that is shorter than its slot's state asks for.
     map = map_make(config);
@@ -398,7 +398,7 @@ static void change_dimension(struct trainer_model_config *config)
 
 static void change_slots(struct trainer_model_config *config)
 {
-    config->features.slots = 5;
+    config->features.slots = CUT_SLOTS - 1;
 }
 
 static void change_admission(struct trainer_model_config *config)
@@ -429,10 +429,10 @@ Test(trainer_cut, a_configuration_that_does_not_fit_is_named)
     } cases[] = {
         {change_name, "the model has no slot items", "put it back"},
         {change_dimension, "slot items has dimension 16 and had 8", ""},
-        {change_slots, "the model has no slot seen", "put it back"},
+        {change_slots, "the model has no slot place", "put it back"},
         {change_admission, "slot rare counts towards admission in 0 buckets and did in", ""},
         {change_rows_max, "more rows than rows_max, 60", ""},
-        {change_width, "tensor level0.task0.expert0.layer0.weight is 48 x 48 and was 48 x 32", ""},
+        {change_width, "tensor level0.task0.expert0.layer0.weight is 64 x 48 and was 64 x 32", ""},
         {change_tower, "is task0.tower.output.weight and was task0.tower.layer0.weight", ""},
     };
     struct map map = map_make(cut_config_make(1, 1000));

@@ -149,6 +149,9 @@ struct trainer_model_config *cut_config_make(uint32_t workers, uint64_t rows_max
         .row = {"often", 8, 4, 250}, .column = 1, .pooling = TRAINER_POOLING_MEAN};
     cut_slots[4] = (struct trainer_slot_config){.row = {"guest", 4, 2, 900}, .column = 0};
     cut_slots[5] = (struct trainer_slot_config){.row = {"seen", 16, 1, 400}, .column = 2};
+    cut_slots[6] = (struct trainer_slot_config){
+        .row = {"user x items", 12, 2, 700}, .crossed = 2, .cross = {0, 1}, .pooling = TRAINER_POOLING_MEAN};
+    cut_slots[7] = (struct trainer_slot_config){.row = {"place", 4, 1, 500}, .column = 1, .position = true};
     config->features.slots = CUT_SLOTS;
     config->features.slot = cut_slots;
     config->rows_max = rows_max;

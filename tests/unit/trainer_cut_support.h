@@ -6,7 +6,8 @@
 #include "trainer/cut.h"
 #include "trainer_model_support.h"
 
-enum { CUT_SLOTS = 6 }; // those of the model's support, then keys that are admitted late, or expire
+// Those of the model's support, then keys that are admitted late, or expire, a cross and a position.
+enum { CUT_SLOTS = 8 };
 
 struct map_entry {
     struct base_buffer key, value;
@@ -28,7 +29,7 @@ struct map_entry *map_find(struct map *map, struct base_span key);
 // checksums, with them), the publication part of the model's section.
 void map_compare(const struct map *a, const struct map *b, uint32_t slots, bool loosely);
 
-// The model's configuration, as model_config_make. x of it is 48 wide.
+// The model's configuration, as model_config_make. x of it is 64 wide.
 struct trainer_model_config *cut_config_make(uint32_t workers, uint64_t rows_max);
 
 // Changes how the configuration's model is updated: one of CUT_UPDATES ways, among them every optimiser dense
