@@ -245,6 +245,17 @@ out:
     return result;
 }
 
+int daemon_cuts_name_last(struct base_disk *disk, const char *state_dir,
+                          const struct daemon_cut_record *record, struct base_error *error)
+{
+    char path[DAEMON_CUTS_PATH_MAX];
+    struct cuts_last last;
+    if (daemon_cuts_join(path, state_dir, CUTS_LAST_NAME, error) || cuts_read_last(path, &last, error)) {
+        return -1;
+    }
+    return record->number == last.number ? 0 : daemon_cuts_made(disk, state_dir, record, error);
+}
+
 int daemon_cuts_last(const char *state_dir, struct daemon_store *store, struct daemon_cut_record *record,
                      struct base_error *error)
 {

@@ -74,6 +74,10 @@ int daemon_cuts_made(struct base_disk *disk, const char *state_dir, const struct
 // missing), BASE_EFORMAT (LAST_CUT or the record is damaged), the store's.
 int daemon_cuts_last(const char *state_dir, struct daemon_store *store, struct daemon_cut_record *record,
                      struct base_error *error);
+// Then: replaces a LAST_CUT that names another cut, or none, because of a crash between the two. Else a
+// second crash of that sort could not be told from a lost file. Errors: the disk's.
+int daemon_cuts_name_last(struct base_disk *disk, const char *state_dir,
+                          const struct daemon_cut_record *record, struct base_error *error);
 
 // ---- kept cuts ----
 

@@ -539,6 +539,12 @@ bool daemon_learner_step(struct daemon_learner *learner, int timeout_ms)
     return learner->phase != LEARNER_ENDED;
 }
 
+bool daemon_learner_at(const struct daemon_learner *learner, int64_t *tick)
+{
+    *tick = learner->tick;
+    return learner->at_tick_end;
+}
+
 static void *learner_thread(void *context)
 {
     while (daemon_learner_step(context, LEARNER_IDLE_MS)) {

@@ -83,6 +83,8 @@ int daemon_learner_start(struct daemon_learner *learner, struct base_error *erro
 // Takes one item from the feed, waiting up to timeout_ms, and does what has to be done. False: the feed is
 // drained or an error came, and the last state is published or cannot be.
 bool daemon_learner_step(struct daemon_learner *learner, int timeout_ms);
+// Between steps: the last tick; whether nothing was learned since.
+bool daemon_learner_at(const struct daemon_learner *learner, int64_t *tick);
 // Waits until the thread has ended. Takes NULL.
 void daemon_learner_join(struct daemon_learner *learner);
 void daemon_learner_free(struct daemon_learner *learner); // joins first; takes NULL

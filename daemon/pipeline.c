@@ -692,3 +692,8 @@ uint64_t daemon_pipeline_hash(const struct daemon_pipeline *pipeline)
 {
     return trainer_model_hash(pipeline->model);
 }
+
+bool daemon_pipeline_at(const struct daemon_pipeline *pipeline, int64_t *tick)
+{
+    return daemon_learner_at(pipeline->learner, tick);
+}

@@ -96,7 +96,10 @@ void daemon_pipeline_free(struct daemon_pipeline *pipeline); // stops and joins 
 void daemon_pipeline_state(struct daemon_pipeline *pipeline, struct daemon_pipeline_state *state);
 // What the source says of itself (consumer/source.h), or NULL; the caller frees. Any thread.
 char *daemon_pipeline_statistics(const struct daemon_pipeline *pipeline);
-// After the join: the weight hash.
+// After the join: the weight hash. Between steps too.
 uint64_t daemon_pipeline_hash(const struct daemon_pipeline *pipeline);
+// Between steps: the tick after which the weights are as they are now. False: something of the next one is
+// learned already.
+bool daemon_pipeline_at(const struct daemon_pipeline *pipeline, int64_t *tick);
 
 #endif

@@ -101,7 +101,9 @@ int daemon_pipeline_open_state(struct daemon_pipeline *pipeline, struct base_err
     pipeline->store = options->parts.store
                           ? options->parts.store
                           : daemon_store_open(path, options->durable, !options->durable, error);
-    if (!pipeline->store || state_read(pipeline, pipeline->state_dir, error)) {
+    if (!pipeline->store || state_read(pipeline, pipeline->state_dir, error) ||
+        (options->durable &&
+         daemon_cuts_name_last(pipeline->disk, pipeline->state_dir, &pipeline->record, error))) {
         return -1;
     }
     if (options->restore && pipeline->record.number == 0) {

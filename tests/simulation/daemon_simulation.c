@@ -7,7 +7,7 @@
 // kill -9, by a power cut, by a failing disk, or where the disk says "here"; the next one goes on from the
 // last cut. The last one reads to the end and stops.
 //
-// Checked: what readers see of a tick is the same in all lives (same tick, same weights); a reader holds one
+// Checked: the weights after a tick are the same in all lives, and what readers see of it; a reader holds one
 // whole version and never goes back unless Redis lost something; a life fails only when something was done to
 // it; and a replay of the whole log from nothing that obeys the journal has at every tick that a reader saw,
 // and at the end, the same weights. A seed that fails is printed, and fails again alone.
@@ -37,9 +37,10 @@ enum {
     TICKS_SEEN_MAX = 1 << 16
 };
 
-struct seen { // by the reader
+struct seen {
     int64_t tick;
     uint64_t hash;
+    bool published; // without what readers do not get, if there is such a thing
 };
 
 struct story;
@@ -64,6 +65,7 @@ struct story {
     char state_dir[PATH_BYTES];
     char journal[PATH_BYTES + 16]; // of state_dir
     char archive[PATH_BYTES];      // what is forgotten of it
+    bool unpublished;              // the model has weights that readers do not get
 
     struct daemon_pipeline *pipeline;
     struct consumer_source *source; // the pipeline's
@@ -146,6 +148,31 @@ static void story_derive(const struct story *story, char text[SETTINGS_BYTES])
     }
 }
 
+// What a seed's model learns of its actions, all of which bring a value: lines of `actions`, and one of the
+// model's section. `weight`: of probabilities; values weigh less, so that no rates let them diverge.
+static void story_losses(const struct story *story, int64_t click, int64_t purchase, const char *weight,
+                         char text[SETTINGS_BYTES], const char **weighting)
+{
+    static const char *const watched[] = {"bce", "mse", "poisson"};
+    struct sim_random random = sim_random_make(story->seed, "losses");
+    const char *loss = watched[sim_random_below(&random, 3)];
+    bool ziln = sim_random_bits(&random) & 1;
+    bool events = sim_random_bits(&random) & 1 && strcmp(loss, "bce") != 0;
+    int64_t watch = sim_random_between(&random, 100, click);
+    snprintf(
+        text, SETTINGS_BYTES,
+        "  - {name: click, topic: clicks, framing: bare, wait: %" PRId64 "ms, window: %" PRId64
+        "ms, weight: %s,\n"
+        "     fields: {value: value}}\n"
+        "  - {name: purchase, topic: purchases, framing: bare, wait: %" PRId64 "ms, window: %" PRId64 "ms,\n"
+        "     weight: %s%s, fields: {value: value}, loss: %s}\n"
+        "  - {name: watch, topic: watches, framing: bare, wait: %" PRId64 "ms, window: %" PRId64 "ms,\n"
+        "     weight: %s%s, fields: {value: value}, side: true, parent: impression, loss: %s%s}\n",
+        click / 2, click, weight, purchase / 2, purchase, weight, ziln ? "e-2" : "", ziln ? "ziln" : "bce",
+        watch / 2, watch, weight, strcmp(loss, "bce") ? "e-2" : "", loss, events ? ", space: events" : "");
+    *weighting = sim_random_below(&random, 3) == 0 ? "uncertainty" : "fixed";
+}
+
 static void story_configure(struct story *story)
 {
     struct sim_random random = sim_random_make(story->seed, "settings");
@@ -154,48 +181,48 @@ static void story_configure(struct story *story)
     sim_log_config_draw(&story->log_config, story->seed, (uint32_t)story->ticks * 2, span_ms);
     int64_t click = sim_random_between(&random, 1000, span_ms / 8 + 1000);
     int64_t purchase = sim_random_between(&random, 1000, span_ms / 4 + 1000);
-    char settings[SETTINGS_BYTES], derived[SETTINGS_BYTES];
-    const char *brand;
+    char settings[SETTINGS_BYTES], derived[SETTINGS_BYTES], actions[SETTINGS_BYTES];
+    const char *brand, *weighting;
     story_optimise(story, settings, &brand);
     story_derive(story, derived);
     const char *weight = story->seed % 2 ? "0.01" : "1"; // prices go up to 125
+    story_losses(story, click, purchase, weight, actions, &weighting);
+    story->unpublished = strcmp(weighting, "uncertainty") == 0;
     char text[4096];
-    snprintf(
-        text, sizeof text,
-        "state_dir: %s\n"
-        "source: {kind: files, path: /nowhere}\n"
-        "tick: %" PRId64 "ms\n"
-        "idle_timeout: %" PRId64 "ms\n"
-        "segment: %" PRIu64 "KiB\n"
-        "model:\n"
-        "  name: test\n"
-        "  levels: [{experts: [16], per_task: 1, shared: 1}]\n"
-        "  towers: [16]\n"
-        "  batch: %" PRIu64 "\n"
-        "%s"
-        "keep_negatives: %s\n"
-        "negatives_correction: %s\n"
-        "impression: {topic: impressions, framing: bare, fields: {weight: %s}}\n"
-        "actions:\n"
-        "  - {name: click, topic: clicks, framing: bare, wait: %" PRId64 "ms, window: %" PRId64
-        "ms, weight: %s}\n"
-        "  - {name: purchase, topic: purchases, framing: bare, wait: %" PRId64 "ms, window: %" PRId64 "ms, "
-        "weight: %s}\n"
-        "slots:\n"
-        "  - {name: user, path: user_id, dimension: 4, expiry: %" PRId64 "ms}\n"
-        "  - {name: brand, path: categorical.brand, dimension: 4, admission: %" PRIu64 ", optimizer: %s}\n"
-        "%s"
-        "numerics:\n"
-        "  - {name: price, path: numeric.price}\n"
-        "publish: {interval: 100ms, base_ratio: %s}\n"
-        "cuts: {interval: %" PRId64 "ms, share: 1, keep: 0, keep_hours: 0}\n"
-        "redis: {socket: /nowhere, timeout: 1s}\n",
-        story->state_dir, tick_ms, sim_random_between(&random, 100, 3000),
-        UINT64_C(4) << sim_random_below(&random, 5), UINT64_C(16) << sim_random_below(&random, 3), settings,
-        story->seed % 4 ? "1" : "0.5", story->seed % 8 ? "log_odds" : "weight",
-        story->seed % 2 ? "numeric.price" : "''", click / 2, click, weight, purchase / 2, purchase, weight,
-        sim_random_between(&random, 60000, 120000), 1 + sim_random_below(&random, 3), brand, derived,
-        sim_random_bits(&random) & 1 ? "0.33" : "5", sim_random_between(&random, 100, 10000));
+    snprintf(text, sizeof text,
+             "state_dir: %s\n"
+             "source: {kind: files, path: /nowhere}\n"
+             "tick: %" PRId64 "ms\n"
+             "idle_timeout: %" PRId64 "ms\n"
+             "segment: %" PRIu64 "KiB\n"
+             "model:\n"
+             "  name: test\n"
+             "  levels: [{experts: [16], per_task: 1, shared: 1}]\n"
+             "  towers: [16]\n"
+             "  batch: %" PRIu64 "\n"
+             "  weighting: %s\n"
+             "%s"
+             "keep_negatives: %s\n"
+             "negatives_correction: %s\n"
+             "impression: {topic: impressions, framing: bare, fields: {weight: %s}}\n"
+             "actions:\n"
+             "%s"
+             "slots:\n"
+             "  - {name: user, path: user_id, dimension: 4, expiry: %" PRId64 "ms}\n"
+             "  - {name: brand, path: categorical.brand, dimension: 4, admission: %" PRIu64
+             ", optimizer: %s}\n"
+             "%s"
+             "numerics:\n"
+             "  - {name: price, path: numeric.price}\n"
+             "publish: {interval: 100ms, base_ratio: %s}\n"
+             "cuts: {interval: %" PRId64 "ms, share: 1, keep: 0, keep_hours: 0}\n"
+             "redis: {socket: /nowhere, timeout: 1s}\n",
+             story->state_dir, tick_ms, sim_random_between(&random, 100, 3000),
+             UINT64_C(4) << sim_random_below(&random, 5), UINT64_C(16) << sim_random_below(&random, 3),
+             weighting, settings, story->seed % 4 ? "1" : "0.5", story->seed % 8 ? "log_odds" : "weight",
+             story->seed % 2 ? "numeric.price" : "''", actions, sim_random_between(&random, 60000, 120000),
+             1 + sim_random_below(&random, 3), brand, derived, sim_random_bits(&random) & 1 ? "0.33" : "5",
+             sim_random_between(&random, 100, 10000));
     struct base_config_problems problems = {0};
     story->config = daemon_config_load_text("simulate.yaml", base_span_string(text), &problems);
     if (!story->config) {
@@ -278,11 +305,13 @@ static void story_end(struct story *story)
 
 // ---- the reader ----
 
-// What is known of a tick's weights: noted, or compared.
-static void story_weights(struct story *story, int64_t tick, uint64_t hash, const char *who, bool note)
+// What is known of a tick's weights, the model's or (`published`) a reader's: noted, or compared.
+static void story_weights(struct story *story, int64_t tick, uint64_t hash, bool published, const char *who,
+                          bool note)
 {
+    published = published && story->unpublished;
     for (uint32_t i = 0; i < story->seen_count; i++) {
-        if (story->seen[i].tick == tick) {
+        if (story->seen[i].tick == tick && story->seen[i].published == published) {
             if (story->seen[i].hash != hash) {
                 fail(story, "%s has other weights after tick %" PRId64, who, tick);
             }
@@ -291,7 +320,17 @@ static void story_weights(struct story *story, int64_t tick, uint64_t hash, cons
     }
     if (note) {
         assert(story->seen_count < TICKS_SEEN_MAX);
-        story->seen[story->seen_count++] = (struct seen){tick, hash};
+        story->seen[story->seen_count++] = (struct seen){tick, hash, published};
+    }
+}
+
+// The model's weights, once a tick.
+static void story_note(struct story *story, int64_t *learned, const char *who, bool note)
+{
+    int64_t tick;
+    if (daemon_pipeline_at(story->pipeline, &tick) && tick > *learned) {
+        *learned = tick;
+        story_weights(story, tick, daemon_pipeline_hash(story->pipeline), false, who, note);
     }
 }
 
@@ -311,7 +350,7 @@ static void story_follow(struct story *story)
     }
     if (changed) {
         story->switches++;
-        story_weights(story, publisher_reader_tick(story->reader), publisher_reader_hash(story->reader),
+        story_weights(story, publisher_reader_tick(story->reader), publisher_reader_hash(story->reader), true,
                       "the reader", true);
     }
 }
@@ -419,6 +458,7 @@ static bool life_run(struct story *story)
     daemon_pipeline_beginning(story->pipeline, &beginning);
     story->restores += beginning.cut > 0;
     bool goes_on = true;
+    int64_t learned = INT64_MIN; // the last tick
     for (int step = 0, quiet = 0; goes_on; step++) {
         if (step > STEPS_MAX) {
             fail(story, "it does not end");
@@ -437,6 +477,7 @@ static bool life_run(struct story *story)
             life_count(story, &state);
             return false;
         }
+        story_note(story, &learned, "a life", true);
         if (sim_random_below(&story->random, 4) == 0) {
             story_follow(story);
         }
@@ -501,13 +542,14 @@ static void story_replay(struct story *story, int64_t to, uint64_t weights)
         fail(story, "the replay: %s", error.text);
     }
     struct daemon_pipeline_state state;
+    int64_t learned = INT64_MIN;
     for (bool goes_on = true; goes_on;) {
         goes_on = daemon_pipeline_step(story->pipeline);
         daemon_pipeline_state(story->pipeline, &state);
         if (state.error.code || state.learner.error.code) {
             fail(story, "the replay: %s", state.error.code ? state.error.text : state.learner.error.text);
         }
-        story_weights(story, state.learner.tick, daemon_pipeline_hash(story->pipeline), "the replay", false);
+        story_note(story, &learned, "the replay", false);
     }
     if (daemon_pipeline_hash(story->pipeline) != weights) {
         fail(story, "the replay has other weights at its end, tick %" PRId64, state.learner.tick);
@@ -529,7 +571,7 @@ static void story_run(struct story *story)
     story->pipeline = NULL;
     if (state.learner.tick != INT64_MIN) {
         story_follow(story);
-        story_weights(story, state.learner.tick, weights, "the last life", true);
+        story_weights(story, state.learner.tick, weights, false, "the last life", true);
         story_replay(story, state.learner.tick, weights);
     }
 }

@@ -163,7 +163,7 @@ static void story_decoders(struct story *story)
 {
     static const struct consumer_column categorical[] = {{"user", "user_id"}, {"brand", "categorical.brand"}};
     static const struct consumer_column numeric[] = {{"price", "numeric.price"}};
-    static const char *const topics[RANKS] = {"impressions", "clicks", "purchases"};
+    static const char *const topics[RANKS] = {"impressions", "clicks", "purchases", "watches"};
     for (uint32_t rank = 0; rank < RANKS; rank++) {
         struct consumer_decoder_config config = {
             .topic = topics[rank],
@@ -172,6 +172,7 @@ static void story_decoders(struct story *story)
             .event_time = "event_time",
             .event_id = rank ? "event_id" : NULL,
             .impression_id = "impression_id",
+            .value = rank ? "value" : NULL,
         };
         if (rank == 0) {
             config.categorical = categorical;
@@ -199,8 +200,10 @@ static void story_settings(struct story *story, uint64_t ticks)
     struct consumer_lane_config *lane = &story->config.lane;
     lane->ranks = RANKS;
     for (uint32_t rank = 1; rank < RANKS; rank++) {
-        lane->action[rank].name = rank == 1 ? "click" : "purchase";
-        lane->action[rank].parent = rank - 1;
+        static const char *const names[RANKS] = {NULL, "click", "purchase", "watch"};
+        lane->action[rank].name = names[rank];
+        lane->action[rank].side = rank == SIM_LOG_WATCH;
+        lane->action[rank].parent = rank == SIM_LOG_WATCH ? 0 : rank - 1;
         lane->action[rank].window = sim_random_between(&random, 1, span_ms / 8);
         lane->action[rank].wait = sim_random_between(&random, 0, lane->action[rank].window);
     }

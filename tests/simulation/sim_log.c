@@ -271,7 +271,7 @@ static void source_position(struct consumer_source *base, uint32_t rank, uint32_
 static const char *source_schema(struct consumer_source *base, uint32_t schema)
 {
     static const char *const schemas[SIM_LOG_RANKS] = {consumer_schemas_impression, consumer_schemas_click,
-                                                       consumer_schemas_purchase};
+                                                       consumer_schemas_purchase, consumer_schemas_action};
     (void)base;
     return schemas[schema];
 }

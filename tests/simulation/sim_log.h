@@ -1,4 +1,4 @@
-// A Kafka in memory: three topics (impressions, clicks, purchases) of some partitions, whose content is drawn
+// A Kafka in memory: four topics (impressions, clicks, purchases, watches) of some partitions, whose content is drawn
 // from a seed and arrives as simulated time passes; and sources that read it, as many as daemons live.
 //
 // A partition is a list of offsets. Some hold records, others the markers of transactions or records of an
@@ -17,15 +17,15 @@
 #include "simulation/sim_clock.h"
 #include "simulation/sim_random.h"
 
-enum { SIM_LOG_RANKS = 3, SIM_LOG_LANES_MAX = 8 };
+enum { SIM_LOG_WATCH = 3, SIM_LOG_RANKS, SIM_LOG_LANES_MAX = 8 };
 
 struct sim_log_config {
     uint32_t lanes;
     uint32_t impressions;  // of each lane
     int64_t start_wall_ms; // event time of the first
     int64_t span_ms;       // event time from the first to the last impression
-    double ctr, cvr;
-    int64_t click_ms, purchase_ms; // mean delays, exponential
+    double ctr, cvr, watched;                // the last: a side action of the impression
+    int64_t click_ms, purchase_ms, watch_ms; // mean delays, exponential
     int64_t network_ms;            // mean time from event to log, exponential
     double late;                   // share of records that take longer,
     int64_t late_ms;               //   by this mean

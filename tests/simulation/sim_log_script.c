@@ -34,7 +34,7 @@ struct drafts {
 
 struct script {
     const struct sim_log_config *config;
-    struct sim_random random;
+    struct sim_random random, values;
     uint32_t lane;
     uint64_t orders;
     struct drafts drafts[SIM_LOG_RANKS];
@@ -43,6 +43,12 @@ struct script {
 static int64_t draw_exponential(struct sim_random *random, int64_t mean)
 {
     return (int64_t)(base_random_exponential(random->key, random->counter++) * (double)mean);
+}
+
+// A value of some size: log-normal, about.
+static double draw_real(struct sim_random *random)
+{
+    return exp(base_random_normal(random->key, random->counter++));
 }
 
 // ---- records ----
@@ -96,8 +102,19 @@ static void put_impression(struct script *script, struct base_buffer *body, cons
     consumer_schema_put_long(body, 0);
 }
 
-// schemas/click.avsc, purchase.avsc
-static void put_action(struct script *script, struct base_buffer *body, const char *event_id,
+// A union of null and double. Some values are none that a loss can take.
+static void put_value(struct script *script, struct base_buffer *body)
+{
+    uint64_t kind = sim_random_below(&script->values, 10);
+    double value = draw_real(&script->values);
+    consumer_schema_put_long(body, kind > 0);
+    if (kind > 0) {
+        put_double(body, kind == 1 ? 0 : kind == 2 ? -value : value);
+    }
+}
+
+// schemas/click.avsc, purchase.avsc, action.avsc
+static void put_action(struct script *script, uint32_t rank, struct base_buffer *body, const char *event_id,
                        const char *impression_id, int64_t event_ms)
 {
     consumer_schema_put_long(body, 1);
@@ -108,7 +125,10 @@ static void put_action(struct script *script, struct base_buffer *body, const ch
         put_text(body, impression_id);
     }
     put_who(script, body);
-    consumer_schema_put_long(body, 0); // value: null
+    if (rank == SIM_LOG_WATCH) {
+        consumer_schema_put_long(body, 0); // action: other
+    }
+    put_value(script, body);
 }
 
 // ---- drafts ----
@@ -157,7 +177,7 @@ static void script_action(struct script *script, uint32_t rank, const char *even
     if (sim_random_chance(&script->random, script->config->orphans)) {
         impression_id = sim_random_bits(&script->random) & 1 ? "never" : NULL;
     }
-    put_action(script, &body, event_id, impression_id, event_ms);
+    put_action(script, rank, &body, event_id, impression_id, event_ms);
     script_send(script, rank, event_ms, &body);
     base_buffer_free(&body);
 }
@@ -174,6 +194,11 @@ static void script_impression(struct script *script, uint32_t number)
     put_impression(script, &body, id, future ? event_ms + FUTURE_MS : event_ms);
     script_send(script, 0, event_ms, &body);
     base_buffer_free(&body);
+    if (config->watched > 0 && sim_random_chance(&script->random, config->watched)) {
+        snprintf(event_id, sizeof event_id, "w%s", id);
+        script_action(script, SIM_LOG_WATCH, event_id, id,
+                      event_ms + draw_exponential(&script->random, config->watch_ms));
+    }
     if (!sim_random_chance(&script->random, config->ctr)) {
         return;
     }
@@ -280,6 +305,8 @@ void sim_log_script(const struct sim_log_config *config, uint64_t seed, struct s
         char purpose[32];
         snprintf(purpose, sizeof purpose, "script of lane %u", lane);
         struct script script = {.config = config, .random = sim_random_make(seed, purpose), .lane = lane};
+        snprintf(purpose, sizeof purpose, "values of lane %u", lane);
+        script.values = sim_random_make(seed, purpose);
         for (uint32_t i = 0; i < config->impressions; i++) {
             script_impression(&script, i);
         }
@@ -323,6 +350,9 @@ void sim_log_config_draw(struct sim_log_config *config, uint64_t seed, uint32_t 
         bool on = sim_random_bits(&random) & 1;
         *shares[i] = on ? 0.1 * (double)sim_random_below(&random, 100) / 100 : 0;
     }
+    struct sim_random watches = sim_random_make(seed, "watches");
+    config->watched = sim_random_bits(&watches) & 1 ? 0.01 * (double)sim_random_below(&watches, 60) : 0;
+    config->watch_ms = sim_random_between(&watches, 100, span_ms / 20 + 100);
     config->late_ms = sim_random_between(&random, 100, span_ms / 4 + 100);
     config->pauses = (uint32_t)sim_random_below(&random, 4);
     config->pause_ms = sim_random_between(&random, 100, span_ms / 4 + 100);

@@ -86,6 +86,22 @@ Test(daemon_cuts, the_last_cut_is_known)
     place_remove(&place);
 }
 
+// A crash between the database and LAST_CUT, at the first cut and again at the second.
+Test(daemon_cuts, a_start_names_the_last_cut)
+{
+    struct place place;
+    struct base_error error;
+    struct daemon_cut_record record;
+    place_make(&place);
+    for (int start = 0; start < 3; start++) {
+        cr_assert_eq(daemon_cuts_last(place.state, place.store, &record, &error), 0, "%s", error.text);
+        cr_assert_eq(daemon_cuts_name_last(NULL, place.state, &record, &error), 0, "%s", error.text);
+        cr_expect_eq(record.number, (uint64_t)start);
+        place_write_cut(&place, 0);
+    }
+    place_remove(&place);
+}
+
 Test(daemon_cuts, an_older_copy_is_refused)
 {
     struct place place;
