@@ -154,7 +154,11 @@ static int lane_check_settings(const struct consumer_lane_config *config, struct
     }
     for (uint32_t rank = 0; rank < ranks; rank++) {
         const struct consumer_action_config *action = &config->action[rank];
-        const char *what = (int64_t)base_reader_u64(state) != config->dedupe[rank] ? "dedupe" : NULL;
+        // Of a topic that says nothing itself it is the longest window, a new action's too: ids that are
+        // remembered then are so for longer.
+        int64_t dedupe = (int64_t)base_reader_u64(state);
+        bool longer = rank > 0 && ranks < config->ranks && dedupe < config->dedupe[rank];
+        const char *what = dedupe != config->dedupe[rank] && !longer ? "dedupe" : NULL;
         if (!what && rank > 0) {
             what = lane_compare_action(action, state);
         }

@@ -17,6 +17,7 @@
 #include "daemon/signals.h"
 #include "daemon/status.h"
 #include "trainer/blas.h"
+#include "trainer/cut.h"
 
 enum {
     EXIT_CONFIG = 78,
@@ -267,6 +268,28 @@ static int build(struct freshetd *freshetd, struct base_error *error)
 }
 
 // What the state directory held. Other arithmetic or settings end what a replay can reproduce: loudly.
+static void log_news(const struct freshetd *freshetd, const struct daemon_pipeline_beginning *beginning)
+{
+    static const char *const texts[] = {
+        [TRAINER_NEWS_SLOT] = "a slot is new: it has no rows yet, its weights start at zero, no output moves",
+        [TRAINER_NEWS_NUMERIC] = "a numeric input is new: its weights start at zero, no output moves",
+        [TRAINER_NEWS_TASK] = "a task is new: it learns from impressions that are read from now on",
+    };
+    static const char *const fields[] = {"slot", "numeric", "task"};
+    for (uint32_t i = 0; i < beginning->news_count; i++) {
+        enum trainer_news_kind kind = beginning->news[i].kind;
+        base_log_write(freshetd->log, BASE_LOG_INFO, texts[kind],
+                       BASE_LOG_FIELDS(base_log_string(fields[kind], beginning->news[i].name)));
+    }
+    uint32_t ranks = daemon_config_ranks(freshetd->config);
+    for (uint32_t rank = ranks - beginning->new_actions; rank < ranks; rank++) {
+        base_log_write(
+            freshetd->log, BASE_LOG_INFO, "an action is new: impressions before it do not know it",
+            BASE_LOG_FIELDS(base_log_string("action", daemon_config_rank_name(freshetd->config, rank)),
+                            base_log_string("topic", daemon_config_topic(freshetd->config, rank)->topic)));
+    }
+}
+
 static void log_beginning(const struct freshetd *freshetd)
 {
     struct daemon_pipeline_beginning beginning;
@@ -290,6 +313,7 @@ static void log_beginning(const struct freshetd *freshetd)
                        "settings have changed since the cut: a replay from before it needs the old ones",
                        NULL, 0);
     }
+    log_news(freshetd, &beginning);
 }
 
 static int run(struct freshetd *freshetd)

@@ -57,6 +57,9 @@ struct daemon_pipeline_beginning {
     bool new_era;       // other arithmetic than at the cut: not the same bits from here on
     bool new_config;    // other settings
     uint64_t decisions; // of the journal that are obeyed again
+    // What the cut did not have, and the model (trainer/cut.h): the pipeline's; and the last so many actions.
+    const struct trainer_news *news; // [news_count]
+    uint32_t news_count, new_actions;
 };
 
 struct daemon_pipeline_state {

@@ -162,5 +162,13 @@ int daemon_pipeline_restore_model(struct daemon_pipeline *pipeline, struct base_
         .context = pipeline->store,
         .parallel = true,
     };
-    return trainer_model_restore(pipeline->model, &source, error);
+    struct consumer_ingest_saved saved;
+    if (consumer_ingest_saved(base_buffer_span(&pipeline->saved_ingest), &saved, error) ||
+        trainer_model_restore(pipeline->model, &source, error)) {
+        return -1;
+    }
+    struct daemon_pipeline_beginning *beginning = &pipeline->beginning;
+    beginning->news = trainer_model_news(pipeline->model, &beginning->news_count);
+    beginning->new_actions = daemon_config_ranks(pipeline->config) - saved.ranks;
+    return 0;
 }

@@ -238,6 +238,11 @@ Test(generations, an_action_is_not_asked_of_impressions_that_are_older)
     struct consumer_generations *second = grow(first, columns_of(two_keys, 2, one_number, 1), 5, 1);
     config.ranks = 5;
     config.generations = second;
+    config.dedupe[1] = 200; // as of a topic that takes the longest window; shorter it cannot become
+    config.dedupe[2] = 50;
+    cr_assert_null(lane_restore(&config, &state));
+    cr_assert(error.code == BASE_ECONFLICT && strstr(error.text, "purchase's dedupe"), "%s", error.text);
+    config.dedupe[2] = 100;
     lane = lane_restore(&config, &state);
     cr_assert(lane, "%s", error.text);
     cr_assert_eq(consumer_lane_generations(lane), 1);
