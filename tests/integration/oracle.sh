@@ -16,6 +16,18 @@ python=build/venv/bin/python
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
+# Actions beside click and purchase: "SOURCE SHARE SETTINGS", the settings as the oracle's --action takes them. Their topic
+# is made of a share of another one's records (tests/oracle/actions.py).
+further=()
+
+# Prints their lines of a configuration; all have a value and the lateness $1.
+further_lines() {
+  local one
+  for one in "${further[@]}"; do
+    sed "s/,side/&=true/; s/=/: /g; s/,/, /g; s/.*/  - {&, allowed_lateness: $1, fields: {value: value}}/" <<<"${one##* }"
+  done
+}
+
 # Prints a configuration:
 #   configuration CLICK_WAIT CLICK_WINDOW PURCHASE_WAIT PURCHASE_WINDOW LATENESS ORPHAN_TIMEOUT KEEP [CORRECTION]
 # With a CORRECTION of the negatives impressions have a weight and a propensity as well.
@@ -34,6 +46,7 @@ impression: {allowed_lateness: $5$weights}
 actions:
   - {name: click, topic: clicks, wait: $1, window: $2, allowed_lateness: $5, fields: {value: value}}
   - {name: purchase, topic: purchases, wait: $3, window: $4, allowed_lateness: $5, fields: {value: value}}
+$(further_lines "$5")
 model: {levels: [{experts: [16], per_task: 1, shared: 1}], towers: [16]}
 slots: [{name: campaign, path: categorical.campaign, dimension: 4}]
 YAML
@@ -52,11 +65,19 @@ check() {
   rm -rf "$work/events" "$work/samples.avro"
   "$freshet" generate --files "$work/events" --impressions "$impressions" --click-window "${s[1]}" \
     --purchase-window "${s[3]}" "$@"
+  local one
+  local -a part actions=()
+  for one in "${further[@]}"; do
+    read -r -a part <<<"$one"
+    "$python" tests/oracle/actions.py "$work/events" "$(sed 's/.*topic=\([a-z]*\).*/\1/' <<<"$one")" \
+      --after "${part[0]}" --share "${part[1]}"
+    actions+=(--action "${part[2]},value=value")
+  done
   configuration "${s[@]}" >"$work/freshet.yaml"
   "$freshet" replay -c "$work/freshet.yaml" --finish --quiet --samples "$work/samples.avro" >"$work/replay.json"
   "$python" tests/oracle/oracle.py "$work/events" --click-wait "${s[0]}" --click-window "${s[1]}" \
     --purchase-wait "${s[2]}" --purchase-window "${s[3]}" --lateness "${s[4]}" --orphan-timeout "${s[5]}" \
-    --keep-negatives "${s[6]}" "${weights[@]}" --click-value value --purchase-value value \
+    --keep-negatives "${s[6]}" "${weights[@]}" "${actions[@]}" --click-value value --purchase-value value \
     --samples "$work/samples.avro" --replay "$work/replay.json" >"$work/oracle.json"
   echo "ok $name: $("$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))["kinds"])' "$work/oracle.json")"
 }
@@ -69,3 +90,14 @@ check "weights, and negatives that are weighed" "20s 1m 30s 2m 2s 10s 0.3 weight
   --ctr 0.3 --cvr 0.3 --delay-scale 0.3 --late 0.05 --late-delay 30s --duplicates 0.05 --strays 0.1
 check "no waits" "0 30s 0 5m 5s 0 1" --lanes 4 --seed 9 --rate 300 --ctr 0.2 --cvr 0.4 --delay-scale 0.2 \
   --late 0.01 --strays 0.1 --network 3s
+
+# A third stage; side actions of every stage, with waits and windows of their own; and one that counts as another.
+further=(
+  "purchases 0.5 name=review,topic=reviews,wait=15s,window=2m"
+  "impressions 0.3 name=cart,topic=carts,wait=10s,window=50s,side,parent=impression"
+  "clicks 0.4 name=detail,topic=details,wait=0,window=3m,side,parent=click"
+  "purchases 0.4 name=invoice,topic=invoices,wait=30s,window=1m,side,parent=purchase"
+  "impressions 0.3 name=favourite,topic=favourites,wait=10s,window=50s,side,parent=impression,as=cart"
+)
+check "a third stage, side actions, and one that counts as another" "20s 1m 30s 2m 2s 30s 0.4" --lanes 3 --seed 11 \
+  --rate 200 --ctr 0.4 --cvr 0.5 --delay-scale 0.3 --late 0.05 --late-delay 30s --duplicates 0.05 --strays 0.1

@@ -10,7 +10,8 @@ It exits with 1 if anything differs.
 DIRECTORY holds <topic>/<lane>.avro as `freshet generate --files` writes them. Every rule is applied to whole
 groups of records (a partition, an id, an impression) instead of event by event, so that a mistake of the daemon's
 loop is unlikely to be repeated here. "Rule n" is docs/join.md's. Joins are by impression_id; the funnel is impression,
-click, purchase; the stream is replayed to its end with --finish. Two cores do 2 M impressions in about two minutes.
+click, purchase, and what --action puts behind and beside them; the stream is replayed to its end with --finish. Two
+cores do 2 M impressions in about three minutes.
 
 Needs fastavro; xxhash with --keep-negatives below 1.
 """
@@ -32,12 +33,14 @@ import fastavro.read
 # Times as they are written: plain milliseconds.
 fastavro.read.LOGICAL_READERS.pop("long-timestamp-millis")
 
-IMPRESSION, CLICK, PURCHASE = 0, 1, 2
-RANKS = ["impression", "click", "purchase"]
+IMPRESSION, CLICK = 0, 1
 COUNTERS = ["events", "late", "duplicate", "joined", "second", "beyond", "negative_delay", "orphaned", "expired",
             "no_reference"]
 
 Event = collections.namedtuple("Event", "effective rank offset time id reference value")
+# What follows what: `rank` is its place, `parent` its stage's, `counts` that of the action that it counts as, or its own;
+# `side`: it starts no stage. The impression has rank 0, a name and a topic.
+Action = collections.namedtuple("Action", "rank name topic parent wait window side counts value")
 Sample = collections.namedtuple("Sample", "impression_id kind mask labels due_time values weights")
 NEVER = float("inf")
 
@@ -90,7 +93,7 @@ def impression_weight(record, options):
 
 def read_records(path, rank, options):
     """(time, id, reference, value); the value of an impression is its weight."""
-    value = options.values.get(rank)
+    value = options.actions[rank].value
     names = ["impression_id", "event_time"] if rank == IMPRESSION else ["event_id", "event_time", "impression_id"]
     names += [name for name in ([options.weight, options.propensity] if rank == IMPRESSION else [value]) if name]
     with open(path, "rb") as file:
@@ -143,14 +146,13 @@ def drop_duplicates(events, dedupe, counters):
 
 
 class Journey:
-    """A record of a stage: an impression, or a joined click."""
+    """A record of a stage: an impression, or a joined action."""
 
-    __slots__ = ("entry", "time", "id", "child", "child_entry", "value")
+    __slots__ = ("entry", "time", "id", "value", "taken")
 
     def __init__(self, entry, time, identity, value=None):
         self.entry, self.time, self.id, self.value = entry, time, identity, value
-        self.child = None  # the action that took the place
-        self.child_entry = NEVER
+        self.taken = {}  # by rank of the action that counts: the journey of the one that took the place
 
 
 def parent_of(action, journeys, window, orphan_timeout):
@@ -168,78 +170,96 @@ def parent_of(action, journeys, window, orphan_timeout):
     return None, None
 
 
-def join_stage(parents, actions, window, orphan_timeout, counters):
-    """Joins the actions of one rank to their parents. Gives the joined ones as journeys, by order of entry."""
+def join_actions(parents, actions, events, options, counters):
+    """Joins the events of actions that take one place of their parents: one action, and those that count as it (rule
+    19a). Gives the joined ones as journeys, by order of entry."""
     by_id = collections.defaultdict(list)
     for parent in parents:
         by_id[parent.id].append(parent)
     attempts = []
     for action in actions:
-        if action.reference is None:
-            counters["no_reference"] += 1  # rule 19
-            continue
-        parent, entry = parent_of(action, by_id.get(action.reference, ()), window, orphan_timeout)
-        if parent is None or entry != action.effective:
-            counters["orphaned"] += 1
-        if parent is None:
-            counters["expired"] += 1
-            continue
-        attempts.append((entry, action.effective, action.offset, action, parent))
-    # Those that join at one time: orphans first (their parent enters before), in the lane's order (rule 16).
-    attempts.sort(key=lambda attempt: attempt[:3])
+        counter = counters[action.rank]
+        for event in events[action.rank]:
+            if event.reference is None:
+                counter["no_reference"] += 1  # rule 19
+                continue
+            parent, entry = parent_of(event, by_id.get(event.reference, ()), action.window, options.orphan_timeout)
+            if parent is None or entry != event.effective:
+                counter["orphaned"] += 1
+            if parent is None:
+                counter["expired"] += 1
+                continue
+            # Those that join at one time: orphans first (their parent enters before), by action, each action's in the
+            # lane's order (rule 16).
+            order = (entry, entry == event.effective, event.rank, event.effective, event.offset)
+            attempts.append((order, event, parent, action, counter))
+    attempts.sort(key=lambda attempt: attempt[0])
     joined = []
-    for entry, _, _, action, parent in attempts:
-        if action.time - parent.time > window:
-            counters["beyond"] += 1  # rule 9
-        elif parent.child is not None:
-            counters["second"] += 1  # rule 14
+    for (entry, *_), event, parent, action, counter in attempts:
+        if event.time - parent.time > action.window:
+            counter["beyond"] += 1  # rule 9
+        elif action.counts in parent.taken:
+            counter["second"] += 1  # rule 14
         else:
-            counters["joined"] += 1
-            counters["negative_delay"] += action.time < parent.time
-            parent.child = Journey(entry, action.time, parent.id, action.value)
-            parent.child_entry = entry
-            joined.append(parent.child)
-    joined.sort(key=lambda journey: journey.entry)
-    return joined
+            counter["joined"] += 1
+            counter["negative_delay"] += event.time < parent.time
+            parent.taken[action.counts] = Journey(entry, event.time, parent.id, event.value)
+            joined.append(parent.taken[action.counts])
+    return joined  # in the order of entry
 
 
 # --- samples ---
 
 
-def negative_rates(kind, options):
-    """Rules 20 and 25: with what probability a sample of this kind is there, as each task's weight is to know."""
-    rate = options.keep_negatives if kind == "N0" else 1
-    return (rate if options.negatives_correction == "weight" else 1), rate
+def negative_rate(kind, task, options):
+    """Rules 20 and 25: with what probability a sample of this kind is there, as the task's weight is to know."""
+    if kind != "N0" or (task == 0 and options.negatives_correction != "weight"):
+        return 1
+    return options.keep_negatives
+
+
+def deeper(rank, options):
+    """The tasks that a journey without this action pays beside its own: all that hang on the stages from it on."""
+    return [other.rank for other in options.tasks if other.parent >= rank]
 
 
 def samples_of(impression, options):
-    """Rules 6, 10, 11, 20, 21, for one impression. Tasks are (click, purchase)."""
+    """Rules 6, 10 to 12, 20, 21, for one impression and all that was joined to it."""
     out = []
-    click = impression.child
-    wait_over = impression.entry + options.click_wait
-    paid = impression.child_entry > wait_over  # handled after the cursor at `wait`: events of that time go first
 
-    def emit(kind, mask, labels, due_time):
-        """A value goes with a label of 1."""
-        clicked = click.value if labels[0] else None
-        bought = click.child.value if labels[1] else None
-        weights = tuple(float32(impression.value * float32(1 / rate)) if counts else 0.0
-                        for rate, counts in zip(negative_rates(kind, options), mask))
-        out.append(Sample(impression.id, kind, mask, labels, due_time, (clicked, bought), weights))
+    def emit(kind, ranks, labels, due_time):
+        """`ranks` count, `labels` are the joined ones. A value goes with a label of 1."""
+        mask, label, values, weights = [], [], [], []
+        for task in options.tasks:
+            counts = task.rank in ranks
+            mask.append(int(counts))
+            label.append(int(task.rank in labels))
+            values.append(labels.get(task.rank))
+            rate = negative_rate(kind, task.rank - 1, options)
+            weights.append(float32(impression.value * float32(1 / rate)) if counts else 0.0)
+        out.append(Sample(impression.id, kind, *map(tuple, (mask, label)), due_time, *map(tuple, (values, weights))))
 
-    emit(*(("N0", (1, 1), (0, 0)) if paid else ("C1", (1, 0), (1, 0))), wait_over)
-    if click is None:
-        return out
-    if paid:
-        emit("L", (1, 0), (1, 0), click.entry)
-    wait_over = click.entry + options.purchase_wait
-    if click.child_entry <= wait_over:
-        emit("C1", (0, 1), (0, 1), wait_over)
-    elif not paid:
-        emit("C1", (0, 1), (0, 0), wait_over)
-    if wait_over < click.child_entry < NEVER:
-        emit("D2", (0, 1), (0, 1), click.child_entry)
-    emit("F3", (0, 0), (1, int(click.child is not None)), click.entry + options.purchase_window)
+    def stage(rank, journey, paid, before):
+        """What follows a journey of a stage; `before`: the ranks of the actions that led to it."""
+        for action in options.children[rank]:
+            joined, wait_over = journey.taken.get(action.rank), journey.entry + action.wait
+            # Handled after the cursor at `wait`: events of that time go first.
+            late = joined is None or joined.entry > wait_over
+            if not late:
+                emit("C1", [action.rank], {action.rank: joined.value}, wait_over)
+            elif rank == IMPRESSION or not paid:
+                kind = "N0" if rank == IMPRESSION else "C1"
+                emit(kind, [action.rank, *deeper(action.rank, options)], {}, wait_over)
+            if joined and late:
+                emit("L" if action.rank == CLICK else "D2", [action.rank], {action.rank: joined.value}, joined.entry)
+            if rank != IMPRESSION and not action.side:  # rule 11; of the stages before only this one's value is told
+                labels = {**dict.fromkeys(before), rank: journey.value}
+                labels.update({action.rank: joined.value} if joined else {})
+                emit("F3", [], labels, journey.entry + action.window)
+            if joined and action.rank in options.children:
+                stage(action.rank, joined, paid or late, [*before, action.rank])
+
+    stage(IMPRESSION, impression, False, [])
     return out
 
 
@@ -252,29 +272,36 @@ def keep(sample, options):
     return xxhash.xxh3_64_intdigest(sample.impression_id.encode()) < options.keep_negatives * 2.0**64
 
 
+def join_all(events, options, counters):
+    """The impressions as journeys, with all that is joined to them."""
+    stages = {IMPRESSION: [Journey(event.effective, event.time, event.id, event.value) for event in events[IMPRESSION]]}
+    counters[IMPRESSION]["joined"] = len(stages[IMPRESSION])
+    for stage, children in options.children.items():  # a stage before what hangs on it
+        for child in children:
+            together = [action for action in options.actions[1:] if action.counts == child.rank]
+            stages[child.rank] = join_actions(stages[stage], together, events, options, counters)
+    return stages[IMPRESSION]
+
+
 def lane_result(task):
     """Counters and samples of a lane: {"topics", "kinds", "positives", "not_kept"}, and the samples or None."""
     options, lane = task
-    counters = [collections.Counter(dict.fromkeys(COUNTERS, 0)) for _ in RANKS]
+    counters = [collections.Counter(dict.fromkeys(COUNTERS, 0)) for _ in options.actions]
     events = []
-    for rank, topic in enumerate(options.topics):
-        path = os.path.join(options.directory, topic, f"{lane}.avro")
-        partition = read_partition(path, rank, options, counters[rank])
-        events.append(drop_duplicates(partition, options.dedupe[rank], counters[rank]))
-    impressions = [Journey(event.effective, event.time, event.id, event.value) for event in events[IMPRESSION]]
-    counters[IMPRESSION]["joined"] = len(impressions)
-    clicks = join_stage(impressions, events[CLICK], options.click_window, options.orphan_timeout, counters[CLICK])
-    join_stage(clicks, events[PURCHASE], options.purchase_window, options.orphan_timeout, counters[PURCHASE])
+    for action in options.actions:
+        path = os.path.join(options.directory, action.topic, f"{lane}.avro")
+        partition = read_partition(path, action.rank, options, counters[action.rank])
+        events.append(drop_duplicates(partition, options.dedupe[action.rank], counters[action.rank]))
 
     kinds = collections.Counter(dict.fromkeys(["N0", "C1", "L", "D2", "F3"], 0))
-    positives, not_kept, samples = [0, 0], 0, []
-    for impression in impressions:
+    positives, not_kept, samples = [0] * len(options.tasks), 0, []
+    for impression in join_all(events, options, counters):
         for sample in samples_of(impression, options):
             if not keep(sample, options):
                 not_kept += 1
                 continue
             kinds[sample.kind] += 1
-            for number in range(2):
+            for number in range(len(positives)):
                 positives[number] += sample.mask[number] and sample.labels[number]
             if options.samples:
                 samples.append(sample)
@@ -285,26 +312,26 @@ def lane_result(task):
 def oracle(options):
     lanes = {
         int(os.path.basename(path)[: -len(".avro")])
-        for topic in options.topics
-        for path in glob.glob(os.path.join(options.directory, topic, "*.avro"))
+        for action in options.actions
+        for path in glob.glob(os.path.join(options.directory, action.topic, "*.avro"))
     }
     if not lanes:
-        sys.exit(f"oracle: no files under {options.directory} for {options.topics}")
-    total = {"topics": [collections.Counter() for _ in RANKS], "kinds": collections.Counter(), "positives": [0, 0],
-             "not_kept": 0}
+        sys.exit(f"oracle: no files under {options.directory} for {[action.topic for action in options.actions]}")
+    total = {"topics": [collections.Counter() for _ in options.actions], "kinds": collections.Counter(),
+             "positives": [0] * len(options.tasks), "not_kept": 0}
     samples = []
     with multiprocessing.Pool(min(options.jobs, len(lanes))) as pool:
         for result, some in pool.imap_unordered(lane_result, [(options, lane) for lane in sorted(lanes)]):
-            for rank in range(len(RANKS)):
+            for rank in range(len(options.actions)):
                 total["topics"][rank].update(result["topics"][rank])
             total["kinds"].update(result["kinds"])
             total["positives"] = [a + b for a, b in zip(total["positives"], result["positives"])]
             total["not_kept"] += result["not_kept"]
             samples += some
     report = {
-        "topics": {name: dict(total["topics"][rank]) for rank, name in enumerate(RANKS)},
+        "topics": {action.name: dict(total["topics"][action.rank]) for action in options.actions},
         "kinds": dict(total["kinds"]),
-        "positives": {"click": total["positives"][0], "purchase": total["positives"][1]},
+        "positives": {task.name: count for task, count in zip(options.tasks, total["positives"])},
         "not_kept": total["not_kept"],
     }
     return report, samples
@@ -346,6 +373,32 @@ def compare_counts(report, path):
     return len(different)
 
 
+def action_of(text):
+    """The settings of --action as a dictionary; "side" alone is one."""
+    return dict(part.split("=", 1) if "=" in part else (part, True) for part in text.split(","))
+
+
+def list_actions(options):
+    """options.actions by rank, .tasks (those that count as themselves), .children: by stage, the tasks on it."""
+    topics = options.topics.split(",")
+    funnel = [("click", options.click_wait, options.click_window, options.click_value),
+              ("purchase", options.purchase_wait, options.purchase_window, options.purchase_value)]
+    actions = [Action(0, "impression", topics[0], None, None, None, False, 0, None)]
+    for rank, (name, wait, window, value) in enumerate(funnel, 1):
+        actions.append(Action(rank, name, topics[rank], rank - 1, wait, window, False, rank, value))
+    for given in options.action:
+        ranks, rank = {action.name: action.rank for action in actions}, len(actions)
+        actions.append(Action(
+            rank, given["name"], given["topic"], ranks[given["parent"]] if "parent" in given else rank - 1,
+            milliseconds(given["wait"]), milliseconds(given["window"]), "side" in given,
+            ranks[given["as"]] if "as" in given else rank, given.get("value")))
+    options.actions = actions
+    options.tasks = [action for action in actions[1:] if action.counts == action.rank]
+    options.children = {}
+    for task in options.tasks:
+        options.children.setdefault(task.parent, []).append(task)
+
+
 def parse_arguments(arguments):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("directory")
@@ -354,8 +407,11 @@ def parse_arguments(arguments):
     parser.add_argument("--click-window", type=milliseconds, default="30m")
     parser.add_argument("--purchase-wait", type=milliseconds, default="1h")
     parser.add_argument("--purchase-window", type=milliseconds, default="3d")
+    parser.add_argument("--action", type=action_of, action="append", default=[], metavar="SETTINGS",
+                        help="name=N,topic=T,wait=D,window=D[,value=FIELD]: behind the last of the funnel; with "
+                        ",side,parent=STAGE[,as=ACTION] beside it, after those of the funnel")
     parser.add_argument("--lateness", default="2s", help="of all topics, or of each: 2s,2s,5s")
-    parser.add_argument("--dedupe", help="as --lateness; default: click window, then purchase window twice")
+    parser.add_argument("--dedupe", help="as --lateness; default: click window, then the longest")
     parser.add_argument("--orphan-timeout", type=milliseconds, default="10m")
     parser.add_argument("--keep-negatives", type=float, default=1.0)
     parser.add_argument("--negatives-correction", choices=["log_odds", "weight"], default="log_odds")
@@ -368,12 +424,12 @@ def parse_arguments(arguments):
     parser.add_argument("--replay", help="the JSON that freshet replay printed")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     options = parser.parse_args(arguments)
-    options.topics = options.topics.split(",")
-    options.values = {CLICK: options.click_value, PURCHASE: options.purchase_value}
-    for name, default in (("lateness", None), ("dedupe", [options.click_window] + 2 * [options.purchase_window])):
+    list_actions(options)
+    windows = [options.click_window] + [max(action.window for action in options.actions[1:])] * len(options.actions[1:])
+    for name, default in (("lateness", None), ("dedupe", windows)):
         text = getattr(options, name)
         values = default if text is None else [milliseconds(part) for part in text.split(",")]
-        setattr(options, name, values * 3 if len(values) == 1 else values)
+        setattr(options, name, values * len(options.actions) if len(values) == 1 else values)
     return options
 
 
