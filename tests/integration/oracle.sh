@@ -16,15 +16,16 @@ python=build/venv/bin/python
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Actions beside click and purchase: "SOURCE SHARE SETTINGS", the settings as the oracle's --action takes them. Their topic
-# is made of a share of another one's records (tests/oracle/actions.py).
+# Actions beside click and purchase: "SOURCE SHARE SETTINGS", the settings as the oracle's --action takes them. Their
+# topic is made of a share of another one's records (tests/oracle/actions.py).
 further=()
 
 # Prints their lines of a configuration; all have a value and the lateness $1.
 further_lines() {
   local one
   for one in "${further[@]}"; do
-    sed "s/,side/&=true/; s/=/: /g; s/,/, /g; s/.*/  - {&, allowed_lateness: $1, fields: {value: value}}/" <<<"${one##* }"
+    sed "s/,side/&=true/; s/=/: /g; s/,/, /g; s/.*/  - {&, allowed_lateness: $1, fields: {value: value}}/" \
+      <<<"${one##* }"
   done
 }
 

@@ -38,8 +38,8 @@ COUNTERS = ["events", "late", "duplicate", "joined", "second", "beyond", "negati
             "no_reference"]
 
 Event = collections.namedtuple("Event", "effective rank offset time id reference value")
-# What follows what: `rank` is its place, `parent` its stage's, `counts` that of the action that it counts as, or its own;
-# `side`: it starts no stage. The impression has rank 0, a name and a topic.
+# What follows what: `rank` is its place, `parent` its stage's, `counts` that of the action that it counts as, or its
+# own; `side`: it starts no stage. The impression has rank 0, a name and a topic.
 Action = collections.namedtuple("Action", "rank name topic parent wait window side counts value")
 Sample = collections.namedtuple("Sample", "impression_id kind mask labels due_time values weights")
 NEVER = float("inf")
