@@ -299,14 +299,14 @@ static const struct base_config_row slot_rows[] = {
     {.name = "serving",
      .type = BASE_CONFIG_STRING,
      FIELD(daemon_config_slot, serving),
-     .flags = BASE_CONFIG_ADDED,
+     .flags = BASE_CONFIG_OPERATIONAL,
      .description = "Position: the value that every impression is scored with; a number where there are "
                     "boundaries. Default: none, and no bias."},
     {.name = "serving_as",
      .type = BASE_CONFIG_ENUM,
      FIELD(daemon_config_slot, serving_as),
      .fallback = "string",
-     .flags = BASE_CONFIG_ADDED,
+     .flags = BASE_CONFIG_OPERATIONAL,
      .choices = serving_choices,
      .description =
          "What `serving` is hashed as: the type of the path, as `integer` (booleans too, as 0 and 1) "

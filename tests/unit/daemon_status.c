@@ -172,7 +172,7 @@ Test(daemon_status, what_is_not_known_is_null)
     json_decref(object);
 }
 
-Test(daemon_status, the_share_of_clipped_steps)
+Test(daemon_status, the_share_of_clipped_steps_and_what_crosses_left_out)
 {
     struct base_config_problems problems = {0};
     struct daemon_config *config = daemon_config_load_text(
@@ -185,11 +185,13 @@ Test(daemon_status, the_share_of_clipped_steps)
     struct daemon_status_times times = {5, 5};
     for (uint64_t steps = 0; steps <= 8; steps += 8) {
         state.learner.update = (struct trainer_update_figures){steps, steps / 4, steps / 2};
+        state.learner.cut_crosses = 3 * steps;
         char *text = daemon_status_text(config, &state, times, &state, times, NULL);
         json_error_t error;
         json_t *object = json_loads(text, 0, &error);
         cr_assert_eq(number(object, "clipped_dense"), steps ? 0.25 : 0);
         cr_assert(json_is_null(json_object_get(object, "clipped_sparse")));
+        cr_assert_eq(number(object, "cut_crosses"), 3 * (double)steps);
         json_decref(object);
         free(text);
     }

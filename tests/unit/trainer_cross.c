@@ -336,6 +336,39 @@ Test(trainer_cross, a_reader_scores_what_the_next_step_predicts)
     trainer_model_free(model);
 }
 
+// What a step leaves out is counted; a score counts nothing.
+Test(trainer_cross, steps_count_what_they_leave_out)
+{
+    struct base_error error;
+    struct world *world = world_new(1, 0);
+    struct impression *impression = &world->impressions[0];
+    impression->count[0] = impression->count[1] = KEYS_MAX;
+    impression->price = 3;
+    impression_pack(world, 0);
+    struct trainer_model_config *config = model_config_make(1);
+    config->features = cross_features;
+    struct trainer_model *model = model_make(config, true);
+    const struct base_sample sample = {.mask = 7,
+                                       .weight = {1, 1, 1},
+                                       .trains = 1,
+                                       .impression_id = base_span_string("i"),
+                                       .columns = world->columns[0]};
+    struct base_minibatch *minibatch = base_minibatch_new(1);
+    base_minibatch_clear(minibatch, 0);
+    base_minibatch_add(minibatch, &sample);
+    base_minibatch_seal(minibatch);
+    struct trainer_step step;
+    for (uint64_t steps = 1; steps <= 2; steps++) {
+        cr_assert_eq(trainer_model_step(model, minibatch, &step, &error), 0);
+        cr_assert_eq(trainer_model_predict(model, world->columns, 1, NULL, NULL, &error), 0);
+        cr_assert_eq(trainer_model_cut_crosses(model),
+                     steps * (KEYS_MAX * KEYS_MAX - TRAINER_CROSS_KEYS_MAX));
+    }
+    base_minibatch_free(minibatch);
+    trainer_model_free(model);
+    world_free(world);
+}
+
 // ---- What only a cross can learn ----
 
 enum { XOR_SIDE = 64, XOR_BATCH = 64, XOR_STEPS = 2000, XOR_LAST = 100 };
