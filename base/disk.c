@@ -296,3 +296,21 @@ int base_disk_read(const char *path, size_t most, struct base_buffer *buffer, st
     close(fd);
     return result;
 }
+
+int base_disk_unshare(struct base_disk *disk, const char *path, struct base_error *error)
+{
+    struct stat status;
+    if (stat(path, &status)) {
+        return base_error_set_errno(error, BASE_EIO, errno, "cannot look at %s", path);
+    }
+    if (status.st_nlink <= 1) {
+        return 0;
+    }
+    struct base_buffer bytes = {0};
+    int result = base_disk_read(path, SIZE_MAX, &bytes, error) ||
+                         base_disk_replace(disk, path, base_buffer_span(&bytes), error)
+                     ? -1
+                     : 0;
+    base_buffer_free(&bytes);
+    return result;
+}

@@ -59,6 +59,9 @@ int base_disk_space(struct base_disk *disk, const char *directory, uint64_t *byt
 // sync, rename, sync of the directory. Errors: as above.
 int base_disk_replace(struct base_disk *disk, const char *path, struct base_span bytes,
                       struct base_error *error);
+// A file that has other names too becomes a copy that has this one only, so that it can be changed. Errors:
+// as above.
+int base_disk_unshare(struct base_disk *disk, const char *path, struct base_error *error);
 // Reads a whole file of at most `most` bytes into `buffer`, which is cleared first. Errors: BASE_ENOTFOUND
 // (no such file), BASE_EIO, BASE_ELIMIT.
 int base_disk_read(const char *path, size_t most, struct base_buffer *buffer, struct base_error *error);

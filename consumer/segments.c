@@ -615,6 +615,10 @@ static int segments_reopen(struct consumer_segments *segments, struct segments_s
     char path[SEGMENTS_PATH_MAX];
     segments_path(segments, segment->segment, path);
     int fd;
+    // Without cuts to come it is a replay's, whose files may be links of the kept cut's (daemon/cuts.h).
+    if (last && !segments->keep_dropped && base_disk_unshare(segments->disk, path, error) != 0) {
+        return -1;
+    }
     if (base_disk_open(segments->disk, path, last ? O_RDWR : O_RDONLY, &fd, error) != 0) {
         return -1;
     }

@@ -86,7 +86,9 @@ int consumer_segments_save(struct consumer_segments *segments, uint64_t cut, str
 // The cut is durable, as of its save: what was dropped before the save of an earlier one is unlinked.
 void consumer_segments_cut_done(struct consumer_segments *segments, uint64_t cut);
 
-// The log as it was saved, its segments' headers verified; takes its state off `state`. Nothing is changed
+// The log as it was saved, its segments' headers verified; takes its state off `state`. The files may be hard
+// links of another log's: without keep_dropped the last segment, the only one that is written to, is made a
+// file of its own; with it both logs write there, beyond what the other needs. No byte is changed
 // yet, and nothing may be appended before consumer_segments_scan. Errors: BASE_EIO, BASE_EFORMAT (the state;
 // or a file, naming it and the offset).
 struct consumer_segments *consumer_segments_restore(const struct consumer_segments_config *config,
@@ -103,8 +105,7 @@ struct consumer_segments_visitor {
 };
 
 // Verifies every record of a restored log and shows it to `visitor`. Then the last segment is zeroed beyond
-// its saved length, and every file of the log's name that is none of its segments is removed. Where the files
-// are hard links of another directory's, the last segment must be a copy. Errors: as
+// its saved length, and every file of the log's name that is none of its segments is removed. Errors: as
 // consumer_segments_restore; the log can then only be freed.
 int consumer_segments_scan(struct consumer_segments *segments,
                            const struct consumer_segments_visitor *visitor, struct base_error *error);

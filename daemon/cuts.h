@@ -126,9 +126,9 @@ int daemon_cuts_state(const char *directory, struct daemon_cut_record *record, s
 // ---- elsewhere ----
 
 // Makes the new directory `to`, whose parent exists, a state directory at the cut in `from`: a kept or
-// exported cut, or a state directory that no process uses. `from` stays as it is: files that will be written
-// to are copied, others linked, or copied to another file system. Errors: BASE_ENOTFOUND, BASE_EFORMAT, the
-// disk's.
+// exported cut, or a state directory that no process uses. For a replay: without cuts of its own. `from`
+// stays as it is: files that will be written to are copied, now or by the restore, others linked, or copied
+// to another file system. Errors: BASE_ENOTFOUND, BASE_EFORMAT, the disk's.
 int daemon_cuts_prepare(struct base_disk *disk, const char *from, const char *to, struct base_error *error);
 // Copies a kept cut (0: the newest) to the new directory `to`, with a MANIFEST: size and XXH3 of every file.
 // Errors: BASE_ENOTFOUND, BASE_ECONFLICT (`to` is there already), BASE_EFORMAT, the disk's.

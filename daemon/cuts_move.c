@@ -77,13 +77,11 @@ static int move_record(const char *from, const char *to, struct daemon_cut_recor
     return result;
 }
 
-// `db` says how the files of the database are taken over.
-static int move_prepare(struct base_disk *disk, const char *from, const char *to, cuts_choose *db,
-                        struct base_error *error)
+// `lanes` and `db` say how the journey logs and the files of the database are taken over.
+static int move_prepare(struct base_disk *disk, const char *from, const char *to, cuts_choose *lanes,
+                        cuts_choose *db, struct base_error *error)
 {
-    // A restore zeroes the end of what was a journey log's last segment at the cut, which need not be the
-    // last one that was kept. So these are copied, all of them.
-    cuts_choose *const choose[] = {daemon_cuts_copy_all, daemon_cuts_copy_all, db};
+    cuts_choose *const choose[] = {lanes, daemon_cuts_copy_all, db};
     char source[DAEMON_CUTS_PATH_MAX], target[DAEMON_CUTS_PATH_MAX];
     struct daemon_cut_record record;
     if (access(to, F_OK) == 0) {
@@ -110,7 +108,8 @@ static int move_prepare(struct base_disk *disk, const char *from, const char *to
 
 int daemon_cuts_prepare(struct base_disk *disk, const char *from, const char *to, struct base_error *error)
 {
-    return move_prepare(disk, from, to, move_choose_db, error);
+    // A log that is restored for a replay unshares the segment that it writes to (consumer/segments.h).
+    return move_prepare(disk, from, to, daemon_cuts_link_all, move_choose_db, error);
 }
 
 // ---- MANIFEST ----
@@ -351,7 +350,7 @@ static int import_live(struct base_disk *disk, const char *state_dir, const char
     if (base_disk_make_directory(disk, state_dir, error) ||
         daemon_cuts_join(fresh, state_dir, MOVE_IMPORT, error) || daemon_cuts_tree_remove(fresh, error) ||
         daemon_cuts_manifest_verify(from, error) ||
-        move_prepare(disk, from, fresh, move_choose_db_copy, error)) {
+        move_prepare(disk, from, fresh, daemon_cuts_copy_all, move_choose_db_copy, error)) {
         return -1;
     }
     for (size_t i = 0; i < sizeof move_parts / sizeof *move_parts; i++) {

@@ -166,6 +166,28 @@ Test(disk, a_file_is_read_as_a_whole_and_no_larger_than_allowed)
     base_buffer_free(&buffer);
 }
 
+Test(disk, a_shared_file_becomes_one_of_its_own)
+{
+    struct stat before, after;
+    cr_assert_eq(base_disk_replace(NULL, file("f"), base_span_string("both"), &error), 0);
+    cr_assert_eq(stat(file("f"), &before), 0);
+    cr_assert_eq(base_disk_unshare(NULL, file("f"), &error), 0, "%s", error.text);
+    cr_assert_eq(stat(file("f"), &after), 0);
+    cr_expect_eq(after.st_ino, before.st_ino, "it was its own already");
+    cr_assert_eq(base_disk_link(NULL, file("f"), file("g"), &error), 0);
+    support_disk_fail(&disk, SUPPORT_DISK_RENAME, 1, EIO);
+    expect_error(base_disk_unshare(&disk.disk, file("f"), &error), "rename", file("f"));
+    cr_assert_eq(base_disk_unshare(&disk.disk, file("f"), &error), 0, "%s", error.text);
+    expect_content(file("f"), "both");
+    int fd = -1;
+    cr_assert_eq(base_disk_open(NULL, file("f"), O_RDWR, &fd, &error), 0);
+    cr_assert_eq(base_disk_write(NULL, fd, file("f"), base_span_string("mine"), 0, &error), 0);
+    close(fd);
+    expect_content(file("f"), "mine");
+    expect_content(file("g"), "both");
+    expect_error(base_disk_unshare(NULL, file("none"), &error), "look at", file("none"));
+}
+
 Test(disk, the_list_syncs_each_once_and_files_first)
 {
     struct base_sync *sync = base_sync_new(&disk.disk);

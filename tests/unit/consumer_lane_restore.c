@@ -1,12 +1,14 @@
 // Tests of saved lanes: torn and damaged files, what is unlinked when, faults of the disk, states that do not
 // fit. That a restored lane goes on as the saved one would have is consumer_lane_property.c's.
 #include <criterion/criterion.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "consumer_lane_world.h"
 #include "support_directory.h"
 #include "support_disk.h"
@@ -162,6 +164,53 @@ static void expect_zeros(const char *path, uint64_t from, uint64_t size)
         cr_assert_eq(byte, 0, "byte %llu", (unsigned long long)i);
     }
     close(fd);
+}
+
+// The sum over all files of a directory of the hashes of their names and bytes; `links`: where to link each
+// to.
+static uint64_t directory_hash(const char *path, const char *links)
+{
+    uint64_t sum = 0;
+    DIR *entries = opendir(path);
+    cr_assert(entries, "%s", path);
+    for (struct dirent *entry; (entry = readdir(entries));) {
+        char from[2 * PATH_BYTES], to[2 * PATH_BYTES];
+        snprintf(from, sizeof from, "%s/%s", path, entry->d_name);
+        struct stat status;
+        struct base_buffer bytes = {0};
+        if (stat(from, &status) != 0 || !S_ISREG(status.st_mode)) {
+            continue;
+        }
+        snprintf(to, sizeof to, "%s/%s", links ? links : "", entry->d_name);
+        cr_assert(!links || link(from, to) == 0);
+        cr_assert_eq(base_disk_read(from, SIZE_MAX, &bytes, &error), 0, "%s", error.text);
+        sum += base_hash_bytes(base_buffer_span(&bytes), base_hash_bytes(base_span_string(entry->d_name), 0));
+        base_buffer_free(&bytes);
+    }
+    closedir(entries);
+    return sum;
+}
+
+// A replay's lane, over links of a kept cut's files: it trims, appends and drops, and the kept ones stay as
+// they are.
+Test(lane_restore, linked_files_are_not_written_to)
+{
+    char kept[PATH_BYTES];
+    snprintf(kept, sizeof kept, "%s/kept", directory);
+    cr_assert_eq(mkdir(kept, 0700), 0);
+    cr_assert_eq(feed(0, EVENTS), 0, "%s", error.text);
+    save(1);
+    cr_assert_eq(feed(EVENTS, EVENTS + 4), 0, "what the restore cuts off: %s", error.text);
+    consumer_lane_free(lane);
+    directory_hash(directory, kept);
+    uint64_t before = directory_hash(kept, NULL);
+    config.keep_dropped = false;
+    lane = restore_from(&state);
+    cr_assert(lane, "%s", error.text);
+    cr_expect_eq(directory_hash(kept, NULL), before);
+    cr_assert_eq(feed(EVENTS, 3 * EVENTS), 0, "%s", error.text);
+    cr_expect_eq(directory_hash(kept, NULL), before);
+    cr_expect_neq(directory_hash(directory, NULL), before);
 }
 
 Test(lane_restore, a_torn_tail_is_cut_off_at_every_byte)
