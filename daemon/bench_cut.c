@@ -173,12 +173,6 @@ static struct trainer_cut *cut_take(struct cut_bench *bench, uint32_t c, struct 
     return cut;
 }
 
-static int compare_doubles(const void *left, const void *right)
-{
-    double a = *(const double *)left, b = *(const double *)right;
-    return (a > b) - (a < b);
-}
-
 // Seconds of a memcpy of so many bytes, `step` at a time, into memory that was never touched or that was.
 static double cut_copy_limit(uint64_t bytes, size_t step, bool fresh)
 {
@@ -217,8 +211,8 @@ static int cut_measure(struct cut_bench *bench, FILE *out, struct base_error *er
         }
         trainer_cut_free(cut);
     }
-    qsort(bench->begin, CUT_CUTS, sizeof *bench->begin, compare_doubles);
-    qsort(bench->begin_cpu, CUT_CUTS, sizeof *bench->begin_cpu, compare_doubles);
+    daemon_bench_sort(bench->begin, CUT_CUTS);
+    daemon_bench_sort(bench->begin_cpu, CUT_CUTS);
     fprintf(out,
             "{\"bench\":\"cut\",\"what\":\"begin\",\"rows\":%d,\"cuts\":%d,\"whole\":%d,"
             "\"standstill_ms_p50\":%.3f,\"standstill_ms_p99\":%.3f,\"standstill_ms_max\":%.3f,"

@@ -53,6 +53,17 @@ static void machine_cpu(char name[MACHINE_TEXT_MAX])
     }
 }
 
+static int compare_doubles(const void *left, const void *right)
+{
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+void daemon_bench_sort(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, compare_doubles);
+}
+
 void daemon_bench_end(FILE *out, uint32_t threads)
 {
     char cpu[MACHINE_TEXT_MAX], blas[TRAINER_BLAS_TEXT_MAX];

@@ -13,6 +13,9 @@ double daemon_bench_cpu_seconds(void);
 // Processor seconds that a process has used so far, all its threads; 0 if there is none.
 double daemon_bench_process_seconds(pid_t pid);
 
+// Puts values in ascending order.
+void daemon_bench_sort(double *values, size_t count);
+
 // Ends a line that was begun with "{...":
 // `,"threads":N,"cpu":...,"cpus":...,"load":...,"core":...,"blas":..., "librdkafka":...}` and a newline.
 // `threads` is how many of our own worked at the same time; `load` the machine's load average of the last

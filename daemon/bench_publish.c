@@ -35,15 +35,9 @@ struct publish_bench {
     struct publisher *publisher;
 };
 
-static int compare_doubles(const void *a, const void *b)
-{
-    double left = *(const double *)a, right = *(const double *)b;
-    return left < right ? -1 : left > right;
-}
-
 static double median(double *values)
 {
-    qsort(values, BENCH_TURNS, sizeof *values, compare_doubles);
+    daemon_bench_sort(values, BENCH_TURNS);
     return values[BENCH_TURNS / 2];
 }
 

@@ -9,40 +9,11 @@
 
 #include "base/random.h"
 #include "consumer/ingest.h"
-#include "consumer/journal.h"
 #include "consumer_ingest_world.h"
-#include "support_directory.h"
+#include "consumer_journal_support.h"
 #include "support_disk.h"
 
-enum { PATH_MAX_HERE = SUPPORT_DIRECTORY_MAX + 64 };
-
 static struct base_error error;
-
-struct place {
-    char root[SUPPORT_DIRECTORY_MAX];
-    char directory[PATH_MAX_HERE];
-    struct consumer_journal_config config;
-};
-
-static void place_begin(struct place *place)
-{
-    *place = (struct place){.config = {.ranks = 2, .lanes = 3, .topics = {"shown", "clicked"}}};
-    support_directory_make(place->root);
-    snprintf(place->directory, sizeof place->directory, "%s/journal", place->root);
-    place->config.directory = place->directory;
-}
-
-static void place_end(struct place *place)
-{
-    world_remove_tree(place->root);
-}
-
-static struct consumer_journal *place_open(struct place *place, uint64_t from)
-{
-    struct consumer_journal *journal = consumer_journal_open(&place->config, from, false, &error);
-    cr_assert(journal, "%s", error.text);
-    return journal;
-}
 
 static void add(struct consumer_journal *journal, uint32_t rank, uint32_t lane,
                 enum consumer_ingest_what what, int64_t next, int64_t watermark)
@@ -80,7 +51,7 @@ static const char *obey(struct consumer_journal *journal)
 }
 
 // The path of the only (or the last) file, and how many there are.
-static int last_file(const struct place *place, char path[2 * PATH_MAX_HERE])
+static int last_file(const struct place *place, char path[2 * JOURNAL_PATH_MAX])
 {
     struct dirent **entries;
     int files = 0;
@@ -88,7 +59,7 @@ static int last_file(const struct place *place, char path[2 * PATH_MAX_HERE])
     cr_assert(count >= 0);
     for (int i = 0; i < count; i++) {
         if (strstr(entries[i]->d_name, ".journal")) {
-            snprintf(path, 2 * PATH_MAX_HERE, "%s/%s", place->directory, entries[i]->d_name);
+            snprintf(path, 2 * JOURNAL_PATH_MAX, "%s/%s", place->directory, entries[i]->d_name);
             files++;
         }
         free(entries[i]);
@@ -107,7 +78,7 @@ static void write_file(const char *path, struct base_span bytes)
 Test(consumer_journal, what_is_added_is_obeyed_after_a_restart)
 {
     struct place place;
-    place_begin(&place);
+    place_begin(&place, 0);
     struct consumer_journal *journal = place_open(&place, 0);
     cr_assert_null(consumer_journal_next(journal, 1, 2));
     cr_assert_not(consumer_journal_dirty(journal));
@@ -145,7 +116,7 @@ Test(consumer_journal, what_is_added_is_obeyed_after_a_restart)
 Test(consumer_journal, of_one_offset_the_record_first_then_the_highest_raise)
 {
     struct place place;
-    place_begin(&place);
+    place_begin(&place, 0);
     struct consumer_journal *journal = place_open(&place, 0);
     raise_to(journal, 5, 10);
     raise_to(journal, 5, 30);
@@ -182,7 +153,7 @@ Test(consumer_journal, notes)
 {
     struct place place;
     struct base_span text;
-    place_begin(&place);
+    place_begin(&place, 0);
     struct consumer_journal *journal = place_open(&place, 0);
     cr_assert_not(consumer_journal_last(journal, CONSUMER_JOURNAL_CONFIGURATION, &text));
     for (int i = 0; i < 3; i++) {
@@ -216,7 +187,7 @@ Test(consumer_journal, notes)
 Test(consumer_journal, skips)
 {
     struct place place;
-    place_begin(&place);
+    place_begin(&place, 0);
     struct consumer_journal *journal = place_open(&place, 0);
     cr_assert_eq(consumer_journal_skip(journal, 1, 2, 20, 30, &error), 0);
     cr_assert_eq(consumer_journal_skip(journal, 1, 2, 10, 21, &error), 0);
@@ -257,9 +228,9 @@ Test(consumer_journal, files_rotate_and_are_forgotten)
 {
     struct place place;
     struct base_span text;
-    char path[2 * PATH_MAX_HERE];
+    char path[2 * JOURNAL_PATH_MAX];
     uint64_t positions[40];
-    place_begin(&place);
+    place_begin(&place, 0);
     place.config.file_bytes = 400;
     struct consumer_journal *journal = place_open(&place, 0);
     cr_assert_eq(consumer_journal_note(journal, CONSUMER_JOURNAL_ERA, base_span_string("blue"), &error), 0);
@@ -306,7 +277,7 @@ Test(consumer_journal, the_last_files_name_is_made_durable_at_a_start)
 {
     struct place place;
     struct support_disk disk;
-    place_begin(&place);
+    place_begin(&place, 0);
     consumer_journal_free(place_open(&place, 0));
     support_disk_begin(&disk);
     place.config.disk = &disk.disk;
@@ -321,8 +292,8 @@ Test(consumer_journal, the_last_files_name_is_made_durable_at_a_start)
 Test(consumer_journal, a_missing_file_between_two)
 {
     struct place place;
-    char path[2 * PATH_MAX_HERE];
-    place_begin(&place);
+    char path[2 * JOURNAL_PATH_MAX];
+    place_begin(&place, 0);
     place.config.file_bytes = 1; // a file an entry
     struct consumer_journal *journal = place_open(&place, 0);
     raise_to(journal, 1, 1);
@@ -349,9 +320,9 @@ Test(consumer_journal, a_missing_file_between_two)
 Test(consumer_journal, read_only_touches_nothing)
 {
     struct place place;
-    char path[2 * PATH_MAX_HERE];
+    char path[2 * JOURNAL_PATH_MAX];
     struct base_buffer bytes = {0}, after = {0};
-    place_begin(&place);
+    place_begin(&place, 0);
     cr_assert_null(consumer_journal_open(&place.config, 0, true, &error));
     cr_assert_eq(error.code, BASE_ENOTFOUND);
     cr_assert_neq(access(place.directory, F_OK), 0);
@@ -384,7 +355,7 @@ Test(consumer_journal, read_only_touches_nothing)
 Test(consumer_journal, other_partitions_are_a_conflict)
 {
     struct place place;
-    place_begin(&place);
+    place_begin(&place, 0);
     consumer_journal_free(place_open(&place, 0));
     struct consumer_journal_config other = place.config;
     other.lanes = 4;
@@ -402,7 +373,7 @@ Test(consumer_journal, other_partitions_are_a_conflict)
 // ---- damage ----
 
 // A journal of five raises, its bytes, and where each entry begins.
-static void five(struct place *place, char path[2 * PATH_MAX_HERE], struct base_buffer *bytes,
+static void five(struct place *place, char path[2 * JOURNAL_PATH_MAX], struct base_buffer *bytes,
                  uint64_t positions[6])
 {
     struct consumer_journal *journal = place_open(place, 0);
@@ -432,10 +403,10 @@ static int count_entries(struct consumer_journal *journal)
 Test(consumer_journal, torn_at_each_byte)
 {
     struct place place;
-    char path[2 * PATH_MAX_HERE];
+    char path[2 * JOURNAL_PATH_MAX];
     struct base_buffer bytes = {0}, after = {0};
     uint64_t positions[6];
-    place_begin(&place);
+    place_begin(&place, 0);
     five(&place, path, &bytes, positions);
     for (size_t size = 0; size <= bytes.size; size++) {
         write_file(path, base_span_make(bytes.data, size));
@@ -477,10 +448,10 @@ Test(consumer_journal, torn_at_each_byte)
 Test(consumer_journal, a_group_torn_in_its_middle)
 {
     struct place place;
-    char path[2 * PATH_MAX_HERE];
+    char path[2 * JOURNAL_PATH_MAX];
     struct base_buffer bytes = {0};
     uint64_t positions[6];
-    place_begin(&place);
+    place_begin(&place, 0);
     struct consumer_journal *journal = place_open(&place, 0);
     for (int i = 0; i < 5; i++) {
         positions[i] = consumer_journal_position(journal);
@@ -514,10 +485,10 @@ Test(consumer_journal, a_group_torn_in_its_middle)
 Test(consumer_journal, every_flipped_bit)
 {
     struct place place;
-    char path[2 * PATH_MAX_HERE];
+    char path[2 * JOURNAL_PATH_MAX];
     struct base_buffer bytes = {0};
     uint64_t positions[6];
-    place_begin(&place);
+    place_begin(&place, 0);
     five(&place, path, &bytes, positions);
     for (size_t bit = 0; bit < 8 * bytes.size; bit++) {
         bytes.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
@@ -544,10 +515,10 @@ Test(consumer_journal, every_flipped_bit)
 Test(consumer_journal, records_moved_or_zeroed_are_damage)
 {
     struct place place;
-    char path[2 * PATH_MAX_HERE];
+    char path[2 * JOURNAL_PATH_MAX];
     struct base_buffer bytes = {0};
     uint64_t positions[6];
-    place_begin(&place);
+    place_begin(&place, 0);
     five(&place, path, &bytes, positions);
     size_t size = positions[1] - positions[0];
     uint8_t *copy = base_alloc(bytes.size);
@@ -573,10 +544,10 @@ Test(consumer_journal, records_moved_or_zeroed_are_damage)
 Test(consumer_journal, positions_that_are_none)
 {
     struct place place;
-    char path[2 * PATH_MAX_HERE];
+    char path[2 * JOURNAL_PATH_MAX];
     struct base_buffer bytes = {0};
     uint64_t positions[6];
-    place_begin(&place);
+    place_begin(&place, 0);
     five(&place, path, &bytes, positions);
     cr_assert_null(consumer_journal_open(&place.config, positions[2] + 1, false, &error));
     cr_assert_eq(error.code, BASE_EFORMAT);
@@ -586,7 +557,7 @@ Test(consumer_journal, positions_that_are_none)
     consumer_journal_free(place_open(&place, positions[5]));
     base_buffer_free(&bytes);
     place_end(&place);
-    place_begin(&place);
+    place_begin(&place, 0);
     cr_assert_null(consumer_journal_open(&place.config, 1, false, &error));
     cr_assert_eq(error.code, BASE_EFORMAT);
     cr_assert(strstr(error.text, "beyond its end") || strstr(error.text, "within"), "%s", error.text);
@@ -687,7 +658,7 @@ Test(consumer_journal, every_call_to_the_disk_may_fail)
         struct place place;
         struct bad_disk disk;
         struct consumer_journal *journal;
-        place_begin(&place);
+        place_begin(&place, 0);
         bad_disk_make(&disk, calls);
         place.config.disk = &disk.disk;
         place.config.file_bytes = 1;
@@ -712,7 +683,7 @@ Test(consumer_journal, a_failed_sync_is_fatal)
 {
     struct place place;
     struct bad_disk disk;
-    place_begin(&place);
+    place_begin(&place, 0);
     bad_disk_make(&disk, 1 << 20);
     place.config.disk = &disk.disk;
     struct consumer_journal *journal = place_open(&place, 0);
@@ -728,10 +699,10 @@ Test(consumer_journal, a_torn_tail_that_cannot_be_cut_off)
 {
     struct place place;
     struct bad_disk disk;
-    char path[2 * PATH_MAX_HERE];
+    char path[2 * JOURNAL_PATH_MAX];
     struct base_buffer bytes = {0};
     uint64_t positions[6];
-    place_begin(&place);
+    place_begin(&place, 0);
     five(&place, path, &bytes, positions);
     write_file(path, base_span_make(bytes.data, bytes.size - 1));
     for (int calls = 0; calls < 3; calls++) { // open, truncate, sync
@@ -748,7 +719,7 @@ Test(consumer_journal, directories_that_cannot_be)
 {
     struct place place;
     char path[5000];
-    place_begin(&place);
+    place_begin(&place, 0);
     place.config.directory = "/dev/null/journal";
     cr_assert_null(consumer_journal_open(&place.config, 0, false, &error));
     cr_assert_eq(error.code, BASE_EIO);

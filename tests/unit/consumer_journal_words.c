@@ -4,33 +4,10 @@
 #include <stdio.h>
 
 #include "consumer/ingest.h"
-#include "consumer/journal.h"
 #include "consumer_ingest_world.h"
-
-enum { PATH_MAX_HERE = SUPPORT_DIRECTORY_MAX + 64 };
+#include "consumer_journal_support.h"
 
 static struct base_error error;
-
-struct place {
-    char root[SUPPORT_DIRECTORY_MAX], directory[PATH_MAX_HERE];
-    struct consumer_journal_config config;
-};
-
-static void place_begin(struct place *place)
-{
-    *place =
-        (struct place){.config = {.ranks = 2, .lanes = 3, .topics = {"shown", "clicked"}, .file_bytes = 200}};
-    support_directory_make(place->root);
-    snprintf(place->directory, sizeof place->directory, "%s/journal", place->root);
-    place->config.directory = place->directory;
-}
-
-static struct consumer_journal *place_open(struct place *place, uint64_t from)
-{
-    struct consumer_journal *journal = consumer_journal_open(&place->config, from, false, &error);
-    cr_assert(journal, "%s", error.text);
-    return journal;
-}
 
 static void raise_to(struct consumer_journal *journal, uint32_t lane, int64_t next, int64_t watermark)
 {
@@ -43,7 +20,7 @@ static void raise_to(struct consumer_journal *journal, uint32_t lane, int64_t ne
 Test(consumer_journal_words, another_log_voids_the_partitions_past)
 {
     struct place place;
-    place_begin(&place);
+    place_begin(&place, 200);
     struct consumer_journal *journal = place_open(&place, 0);
     raise_to(journal, 2, 7, 70);
     raise_to(journal, 1, 8, 80);
@@ -73,13 +50,13 @@ Test(consumer_journal_words, another_log_voids_the_partitions_past)
     cr_assert_null(consumer_journal_next(journal, 1, 2));
     cr_assert_eq(consumer_journal_next(journal, 1, 1)->next, 8);
     consumer_journal_free(journal);
-    world_remove_tree(place.root);
+    place_end(&place);
 }
 
 Test(consumer_journal_words, what_cannot_be_said)
 {
     struct place place;
-    place_begin(&place);
+    place_begin(&place, 200);
     struct consumer_journal *journal = place_open(&place, 0);
     cr_assert_eq(consumer_journal_replace(journal, 2, 0, 1, 0, 0, &error), -1);
     cr_assert_eq(consumer_journal_replace(journal, 0, 3, 1, 0, 0, &error), -1);
@@ -95,13 +72,13 @@ Test(consumer_journal_words, what_cannot_be_said)
     cr_assert_eq(consumer_journal_replace(journal, 0, 0, 1, 0, 0, &error), -1);
     cr_assert_eq(error.code, BASE_ELIMIT);
     consumer_journal_free(journal);
-    world_remove_tree(place.root);
+    place_end(&place);
 }
 
 Test(consumer_journal_words, partitions_are_added)
 {
     struct place place;
-    place_begin(&place);
+    place_begin(&place, 200);
     struct consumer_journal *journal = place_open(&place, 0);
     raise_to(journal, 2, 7, 70);
     cr_assert_eq(consumer_journal_grow(journal, 5, &error), 0, "%s", error.text);
@@ -128,14 +105,14 @@ Test(consumer_journal_words, partitions_are_added)
     cr_assert_null(consumer_journal_open(&place.config, 0, false, &error));
     cr_assert_eq(error.code, BASE_ECONFLICT);
     cr_assert(strstr(error.text, "2 topics of 5 partitions, the source 2 of 6"), "%s", error.text);
-    world_remove_tree(place.root);
+    place_end(&place);
 }
 
 // A topic behind the others is new: the journal says so before it decides anything of it.
 Test(consumer_journal_words, a_topic_may_come_behind_the_others)
 {
     struct place place;
-    place_begin(&place);
+    place_begin(&place, 200);
     struct consumer_journal *journal = place_open(&place, 0);
     raise_to(journal, 2, 10, 100);
     consumer_journal_free(journal);
@@ -172,5 +149,5 @@ Test(consumer_journal_words, a_topic_may_come_behind_the_others)
     other.topics[3] = "liked";
     cr_assert_null(consumer_journal_open(&other, 0, false, &error));
     cr_assert_eq(error.code, BASE_ECONFLICT);
-    world_remove_tree(place.root);
+    place_end(&place);
 }

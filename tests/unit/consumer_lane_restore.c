@@ -132,16 +132,6 @@ static void expect_refusal(enum base_error_code code, const char *a, const char 
     cr_assert(strstr(error.text, b), "%s: %s", b, error.text);
 }
 
-static void flip(const char *path, off_t at)
-{
-    int fd = open(path, O_RDWR);
-    uint8_t byte;
-    cr_assert_eq(pread(fd, &byte, 1, at), 1);
-    byte ^= 0x20;
-    cr_assert_eq(pwrite(fd, &byte, 1, at), 1);
-    close(fd);
-}
-
 static uint64_t next_log(size_t *at, struct lane_saved_log *log, char path[PATH_BYTES])
 {
     if (!lane_saved_log(base_buffer_span(&state), at, log)) {
@@ -195,9 +185,8 @@ static uint64_t directory_hash(const char *path, const char *links)
 // they are.
 Test(lane_restore, linked_files_are_not_written_to)
 {
-    char kept[PATH_BYTES];
-    snprintf(kept, sizeof kept, "%s/kept", directory);
-    cr_assert_eq(mkdir(kept, 0700), 0);
+    char kept[SUPPORT_DIRECTORY_MAX];
+    support_directory_make(kept);
     cr_assert_eq(feed(0, EVENTS), 0, "%s", error.text);
     save(1);
     cr_assert_eq(feed(EVENTS, EVENTS + 4), 0, "what the restore cuts off: %s", error.text);
@@ -211,6 +200,7 @@ Test(lane_restore, linked_files_are_not_written_to)
     cr_assert_eq(feed(EVENTS, 3 * EVENTS), 0, "%s", error.text);
     cr_expect_eq(directory_hash(kept, NULL), before);
     cr_expect_neq(directory_hash(directory, NULL), before);
+    support_directory_remove(kept);
 }
 
 Test(lane_restore, a_torn_tail_is_cut_off_at_every_byte)
@@ -223,7 +213,7 @@ Test(lane_restore, a_torn_tail_is_cut_off_at_every_byte)
         for (uint64_t byte = log.used; byte < log.size; byte++) {
             cr_assert_eq(truncate(path, (off_t)byte), 0);
             expect_restore();
-            flip(path, (off_t)byte);
+            support_file_flip(path, (off_t)byte);
             expect_restore();
         }
         expect_zeros(path, log.used, log.size);
@@ -269,15 +259,15 @@ Test(lane_restore, every_flipped_byte_below_the_saved_length_is_refused)
     char path[PATH_BYTES];
     for (size_t at = 0; next_log(&at, &log, path);) {
         for (uint64_t byte = 0; byte < log.used; byte++) {
-            flip(path, (off_t)byte);
+            support_file_flip(path, (off_t)byte);
             expect_refusal(BASE_EFORMAT, path, "byte ");
-            flip(path, (off_t)byte);
+            support_file_flip(path, (off_t)byte);
         }
         cr_assert_gt(log.segments, 1);
         lane_saved_path(directory, &log, log.first, path);
-        flip(path, 70);
+        support_file_flip(path, 70);
         expect_refusal(BASE_EFORMAT, path, "byte 56 ");
-        flip(path, 70);
+        support_file_flip(path, 70);
     }
     expect_restore();
 }

@@ -366,17 +366,6 @@ static void table_of(const char *path, char table[PATH_ROOM])
     globfree(&found);
 }
 
-static void flip(const char *path, off_t offset)
-{
-    uint8_t byte;
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    cr_assert(fd >= 0);
-    cr_assert_eq(pread(fd, &byte, 1, offset), 1);
-    byte ^= 0x10;
-    cr_assert_eq(pwrite(fd, &byte, 1, offset), 1);
-    close(fd);
-}
-
 static void make_table(struct place *place, char table[PATH_ROOM])
 {
     struct base_error error;
@@ -409,11 +398,11 @@ Test(daemon_store, a_flipped_byte_anywhere_is_found_and_named)
         off_t offset = i < 7 ? i * status.st_size / 7 : status.st_size - 10;
         struct base_error error = {0};
         struct listing listing = {0};
-        flip(table, offset);
+        support_file_flip(table, offset);
         struct daemon_store *store = daemon_store_open(place.path, false, true, &error);
         int result = store ? daemon_store_scan(store, base_span_string(""), list_each, &listing, &error) : -1;
         daemon_store_close(store);
-        flip(table, offset);
+        support_file_flip(table, offset);
         if (i == 6 && result == 0) {
             continue; // properties of the table, which are not read
         }

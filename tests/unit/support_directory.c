@@ -2,6 +2,8 @@
 #include "support_directory.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,4 +32,20 @@ void support_directory_remove(const char *path)
     }
     closedir(directory);
     rmdir(path);
+}
+
+void support_file_flip(const char *path, off_t at)
+{
+    uint8_t byte;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 || pread(fd, &byte, 1, at) != 1) {
+        perror(path);
+        abort();
+    }
+    byte ^= 0x20;
+    if (pwrite(fd, &byte, 1, at) != 1) {
+        perror(path);
+        abort();
+    }
+    close(fd);
 }
