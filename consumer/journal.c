@@ -134,12 +134,21 @@ static void journal_set_note(struct consumer_journal *journal, enum consumer_jou
     journal->noted[kind] = true;
 }
 
+// Of a topic that a replay from before it does not know.
+static bool journal_is_later(const struct consumer_journal *journal, uint32_t rank)
+{
+    return rank >= journal->ranks && rank < journal->said_ranks;
+}
+
 static int journal_read_skip(struct consumer_journal *journal, struct base_span payload,
                              struct base_error *error)
 {
     struct consumer_journal_skip skip;
-    if (consumer_journal_words_read_skip(payload, &skip) || skip.rank >= journal->ranks ||
-        skip.lane >= journal->lanes) {
+    bool read = consumer_journal_words_read_skip(payload, &skip) == 0;
+    if (read && journal_is_later(journal, skip.rank)) {
+        return 0;
+    }
+    if (!read || skip.rank >= journal->ranks || skip.lane >= journal->lanes) {
         return base_error_set(error, BASE_EFORMAT, "a skip that cannot be");
     }
     return consumer_journal_words_skip(&journal->words, &skip, error);
@@ -160,8 +169,11 @@ static int journal_read_replaced(struct consumer_journal *journal, struct base_s
                                  struct base_error *error)
 {
     struct consumer_journal_replaced replaced;
-    if (consumer_journal_words_read_replaced(payload, &replaced) || replaced.rank >= journal->ranks ||
-        replaced.lane >= journal->lanes) {
+    bool read = consumer_journal_words_read_replaced(payload, &replaced) == 0;
+    if (read && journal_is_later(journal, replaced.rank)) {
+        return 0;
+    }
+    if (!read || replaced.rank >= journal->ranks || replaced.lane >= journal->lanes) {
         return base_error_set(error, BASE_EFORMAT, "a replaced log that cannot be");
     }
     return journal_add_replaced(journal, &replaced, error);
@@ -217,9 +229,14 @@ static int journal_take_partitions(struct consumer_journal *journal, struct base
     struct base_span names = journal_names(journal);
     bool known =
         reader.rest.size <= names.size && memcmp(reader.rest.data, names.data, reader.rest.size) == 0;
-    if (reader.failed || !known || ranks > journal->ranks ||
-        (ranks == journal->ranks) != (reader.rest.size == names.size) || ranks < journal->said_ranks ||
-        lanes < journal->said_lanes || lanes > CONSUMER_LANES_MAX) {
+    if (journal->read_only && ranks > journal->ranks) { // a replay from before they came
+        known = reader.rest.size > names.size && memcmp(reader.rest.data, names.data, names.size) == 0;
+    } else {
+        known =
+            known && ranks <= journal->ranks && (ranks == journal->ranks) == (reader.rest.size == names.size);
+    }
+    if (reader.failed || !known || ranks < journal->said_ranks || lanes < journal->said_lanes ||
+        lanes > CONSUMER_LANES_MAX) {
         return journal_conflict(journal, ranks, lanes, error);
     }
     if (lanes > journal->lanes) {
@@ -230,23 +247,31 @@ static int journal_take_partitions(struct consumer_journal *journal, struct base
     return 0;
 }
 
+static int journal_read_decision(struct consumer_journal *journal,
+                                 const struct consumer_journal_record *record, struct base_error *error)
+{
+    struct consumer_ingest_decision decision;
+    bool read = consumer_journal_file_decide(record, &decision) == 0;
+    if (read && journal_is_later(journal, decision.rank)) {
+        return 0;
+    }
+    if (!read || decision.rank >= journal->ranks || decision.lane >= journal->lanes) {
+        return base_error_set(error, BASE_EFORMAT, "a decision that cannot be");
+    }
+    return record->position < journal->from ? 0
+                                            : journal_enqueue(journal, &decision, record->position, error);
+}
+
 static int journal_take(void *context, const struct consumer_journal_record *record, struct base_error *error)
 {
     struct consumer_journal *journal = context;
-    struct consumer_ingest_decision decision;
     journal->boundary = journal->boundary || record->position == journal->from ||
                         record->position + CONSUMER_JOURNAL_FRAME + record->payload.size == journal->from;
     switch (record->kind) {
     case CONSUMER_JOURNAL_RAISED:
     case CONSUMER_JOURNAL_UNDECODABLE:
     case CONSUMER_JOURNAL_FUTURE:
-        if (consumer_journal_file_decide(record, &decision) || decision.rank >= journal->ranks ||
-            decision.lane >= journal->lanes) {
-            return base_error_set(error, BASE_EFORMAT, "a decision that cannot be");
-        }
-        return record->position < journal->from
-                   ? 0
-                   : journal_enqueue(journal, &decision, record->position, error);
+        return journal_read_decision(journal, record, error);
     case CONSUMER_JOURNAL_SKIP:
         return journal_read_skip(journal, record->payload, error);
     case CONSUMER_JOURNAL_PARTITIONS:

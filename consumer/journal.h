@@ -54,9 +54,10 @@ struct consumer_journal;
 
 // Opens what is there, or begins a journal (its directory's parent must exist). Decisions at or after
 // position `from` are to be obeyed; what lies below it was synced. `read_only`: the files are not touched,
-// and what is added is dropped. NULL on failure: BASE_EFORMAT (damage, naming file and offset; a journal that
-// ends before `from`), BASE_ENOTFOUND (read_only, and there is none; or what begins at `from` was forgotten),
-// BASE_ECONFLICT (it is of other topics or lanes), BASE_EIO, BASE_ELIMIT.
+// and what is added is dropped; topics that came later are passed over. NULL on failure: BASE_EFORMAT
+// (damage, naming file and offset; a journal that ends before `from`), BASE_ENOTFOUND (read_only, and there
+// is none; or what begins at `from` was forgotten), BASE_ECONFLICT (it is of other topics or lanes),
+// BASE_EIO, BASE_ELIMIT.
 struct consumer_journal *consumer_journal_open(const struct consumer_journal_config *config, uint64_t from,
                                                bool read_only, struct base_error *error);
 void consumer_journal_free(struct consumer_journal *journal); // drops what is not synced; takes NULL

@@ -524,6 +524,10 @@ Test(consumer_restart_property, what_has_grown_goes_on_from_its_cut, .timeout = 
         story->cut_chance = 1 + draw(story, 20);
         struct consumer_ingest_state live = story_live(story, 1 + (int)draw(story, 10), &proof);
         proof.unheard += story->grown ? live.counters.beyond[2] : 0;
+        // Also what the new topic held from before the growth was handled, and late.
+        uint64_t handled = live.counters.events[0] + live.counters.events[1] + live.counters.events[2];
+        cr_assert_eq(handled, live.counts.events, "stream %" PRIu64 ": %" PRIu64 " of %" PRIu64, seed,
+                     handled, live.counts.events);
         proof.raises += live.counts.raises;
         story_end(story);
     }

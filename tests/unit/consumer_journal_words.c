@@ -136,6 +136,12 @@ Test(consumer_journal_words, a_topic_may_come_behind_the_others)
     // From here on it belongs to it.
     cr_assert_null(consumer_journal_open(&small, 0, false, &error));
     cr_assert_eq(error.code, BASE_ECONFLICT);
+    // But for a replay from before it.
+    journal = consumer_journal_open(&small, 0, true, &error);
+    cr_assert(journal, "%s", error.text);
+    decision = consumer_journal_next(journal, 1, 2);
+    cr_assert(decision && decision->next == 10);
+    consumer_journal_free(journal);
     journal = place_open(&place, 0);
     decision = consumer_journal_next(journal, 1, 2);
     cr_assert(decision && decision->next == 10);
