@@ -7,7 +7,8 @@
 #   1. freshetd restarted with more of each says what is new, keeps every row, and publishes a base of its own;
 #   2. what it predicts of the same impressions is the same, to the last digit, though they have the new columns;
 #   3. killed before and after its first cut it goes on, and learns from what comes, the new task too;
-#   4. what is no growth is refused by name, and the state is left as it was.
+#   4. a replay from a cut before it, with the settings as they were, comes to the weights of then;
+#   5. what is no growth is refused by name, and the state is left as it was.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 unset OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS OPENBLAS_L2_SIZE
@@ -41,7 +42,7 @@ state_dir: $work/state
 source: {kind: kafka, bootstrap: '$bootstrap'}
 idle_timeout: 300ms
 orphan_timeout: 2s
-cuts: {interval: 1s, share: 1}
+cuts: {interval: 1s, share: 1, keep: 100, keep_interval: 1s}
 model:
   name: growth
   levels: [{experts: [32], per_task: 1, shared: 1}]
@@ -119,10 +120,13 @@ await 'd["lag"] == 0 and d["kinds"]["N0"] + d["kinds"]["C1"] == d["topics"]["imp
 stop
 rows=$(status 'd["rows"]')
 samples=$(status 'd["samples"]')
+weights=$(status 'd["weights"]')
+tick=$(status 'd["tick"]')
+cp "$work/c.yaml" "$work/small.yaml"
 score >"$work/before"
 [ "$(wc -l <"$work/before")" = 200 ] || fail "no scores: $(cat "$work/score.log")"
 
-# ---- 4, first: what is no growth leaves all as it was ----
+# ---- 5, first: what is no growth leaves all as it was ----
 refused() { # WORDS
   local status=0
   "$freshetd" -c "$work/c.yaml" 2>"$work/refused.log" || status=$?
@@ -185,4 +189,14 @@ stop
 if tail -n "+$((lines + 1))" "$work/freshetd.log" | grep -q 'is new'; then fail "what is known is told as new"; fi
 joined=$(status 'd["topics"]["purchase"]["joined"]')
 echo "killed, went on: $(status 'd["samples"]') samples, $joined purchases of the new task"
+
+# ---- 4: the time before it ----
+oldest=$(find "$work/state/cuts" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -n | head -n 1)
+newest=$(find "$work/state/cuts" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -n | tail -n 1)
+"$freshet" replay -c "$work/small.yaml" --from "$oldest" --to "$tick" --quiet >"$work/replay.json" 2>"$work/replay.err" ||
+  fail "replay --from $oldest: $(cat "$work/replay.err")"
+grep -q "\"weights\": \"$weights\"" "$work/replay.json" || fail "not the weights of then: $(cat "$work/replay.json")"
+"$freshet" cuts verify -c "$work/small.yaml" "$oldest" >/dev/null || fail "cuts verify $oldest"
+"$freshet" cuts verify -c "$work/c.yaml" "$newest" >/dev/null || fail "cuts verify $newest"
+echo "from cut $oldest to tick $tick with the old settings: the weights of then"
 echo "growth.sh: good"
