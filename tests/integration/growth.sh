@@ -193,7 +193,8 @@ echo "killed, went on: $(status 'd["samples"]') samples, $joined purchases of th
 # ---- 4: the time before it ----
 oldest=$(find "$work/state/cuts" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -n | head -n 1)
 newest=$(find "$work/state/cuts" -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -n | tail -n 1)
-"$freshet" replay -c "$work/small.yaml" --from "$oldest" --to "$tick" --quiet >"$work/replay.json" 2>"$work/replay.err" ||
+"$freshet" replay -c "$work/small.yaml" --from "$oldest" --to "$tick" --quiet >"$work/replay.json" \
+  2>"$work/replay.err" ||
   fail "replay --from $oldest: $(cat "$work/replay.err")"
 grep -q "\"weights\": \"$weights\"" "$work/replay.json" || fail "not the weights of then: $(cat "$work/replay.json")"
 "$freshet" cuts verify -c "$work/small.yaml" "$oldest" >/dev/null || fail "cuts verify $oldest"
