@@ -1,6 +1,7 @@
 // Fuzzer of a model's restoring: the input changes bytes of a right cut, whose checksums are then made to
 // fit, so that what lies behind them is reached. What is taken must go on: expire, admit, publish, learn and
-// be cut again. Half of the inputs are about a model with optimisers that keep state.
+// be cut again. Half of the inputs are about a model with optimisers that keep state; half are restored by a
+// model that has one more slot and one more task.
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -19,18 +20,20 @@ struct entries {
     size_t count;
 };
 
-static struct trainer_slot_config slots[SLOTS] = {{.row = {"user", 4, 1, 300}, .column = 0},
-                                                  {.row = {"item", 8, 3, 0}, .column = 0},
-                                                  {.row = {"shop", 4, 2, 5000}, .column = 0}};
+static struct trainer_slot_config slots[SLOTS + 1] = {{.row = {"user", 4, 1, 300}, .column = 0},
+                                                      {.row = {"item", 8, 3, 0}, .column = 0},
+                                                      {.row = {"shop", 4, 2, 5000}, .column = 0},
+                                                      {.row = {"new", 4, 2, 900}, .column = 0}};
 
-static struct trainer_optimiser_config optimisers[SLOTS] = {
+static struct trainer_optimiser_config optimisers[SLOTS + 1] = {
     {.kind = TRAINER_OPTIMISER_ROWWISE_ADAGRAD,
      .rate = 0.1,
      .initial = 0.1,
      .epsilon = 1e-8,
      .half_life = 50},
     {.kind = TRAINER_OPTIMISER_ADAM, .rate = 0.1, .epsilon = 1e-8, .beta1 = 0.9, .beta2 = 0.999},
-    {.kind = TRAINER_OPTIMISER_FTRL, .rate = 0.1, .initial = 0.1, .beta = 1}};
+    {.kind = TRAINER_OPTIMISER_FTRL, .rate = 0.1, .initial = 0.1, .beta = 1},
+    {.kind = TRAINER_OPTIMISER_MOMENTUM, .rate = 0.1, .momentum = 0.9}};
 
 static const struct trainer_update_config updates[2] = {
     {.clip_dense = 0},
@@ -39,17 +42,19 @@ static const struct trainer_update_config updates[2] = {
 static const struct trainer_model_config fixed = {
     .features = {{1, 0}, SLOTS, slots, 0, NULL},
     .network = {.levels = 1, .level = {{.widths = {16}, .layers = 1, .shared = 1}}, .batch = 8},
-    .loss = {.tasks = 1, .stages = 1, .task_weight = {1}, .keep_negatives = 1},
-    .task_names = {"click"},
+    .loss = {.tasks = 1, .stages = 1, .task_weight = {1, 1}, .keep_negatives = 1},
+    .task_names = {"click", "like"},
     .rows_max = 200,
     .workers = 1,
 };
 
-static struct trainer_model *model_make(int way)
+static struct trainer_model *model_make(int way, bool grown)
 {
     struct base_error error;
     struct trainer_model_config config = fixed;
     config.update = updates[way];
+    config.features.slots += grown;
+    config.loss.tasks += grown;
     struct trainer_model *model = trainer_model_new(&config, true, &error);
     if (!model) {
         abort();
@@ -158,7 +163,7 @@ static struct entries *cut(struct trainer_model *model)
 static void entry_seal(struct entry *entry)
 {
     struct base_buffer bytes = {0};
-    bool section = entry->key.data[0] == 'm';
+    bool section = entry->key.data[0] == 'm' || entry->key.data[0] == 'x';
     size_t checksum = section ? 8 : 4;
     if (!section) {
         base_buffer_append(&bytes, entry->key.data, entry->key.size);
@@ -169,13 +174,14 @@ static void entry_seal(struct entry *entry)
     base_buffer_free(&bytes);
 }
 
-// A change: which entry (half of them the model's section), where in key and value, what is changed there.
+// A change: which entry (half of them one of the two sections), where in key and value, what is changed
+// there.
 static void entries_change(struct entries *entries, const uint8_t *change)
 {
     size_t number = change[0] | (size_t)(change[1] & 0x7f) << 8;
     struct entry *entry = &entries->entry[number % entries->count];
     for (size_t i = 0; i < entries->count && change[1] & 0x80; i++) {
-        entry = entries->entry[i].key.data[0] == 'm' ? &entries->entry[i] : entry;
+        entry = entries->entry[i].key.data[0] == (change[1] & 1 ? 'x' : 'm') ? &entries->entry[i] : entry;
     }
     size_t place = (change[2] | (size_t)change[3] << 8) % (entry->key.size + entry->value.size);
     if (place < entry->key.size) {
@@ -189,7 +195,7 @@ static void entries_change(struct entries *entries, const uint8_t *change)
 // A right cut of a model that has lived, ascending.
 static struct entries *right_make(int way)
 {
-    struct trainer_model *model = model_make(way);
+    struct trainer_model *model = model_make(way, false);
     live(model, way, 0);
     struct entries *entries = cut(model);
     trainer_model_free(model);
@@ -206,7 +212,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     qsort(entries->entry, entries->count, sizeof *entries->entry, entry_compare);
     const struct trainer_cut_source source = {entries_scan, entries, false};
-    struct trainer_model *model = model_make(way);
+    struct trainer_model *model = model_make(way, size / 4 % 2);
     struct base_error error = {0};
     if (trainer_model_restore(model, &source, &error) == 0) {
         trainer_model_head(model, size % 2 ? 800 : 600, 1000);

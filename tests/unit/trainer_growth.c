@@ -229,6 +229,34 @@ Test(trainer_growth, new_inputs_leave_the_function_as_it_is)
     }
 }
 
+// A sum over more than 384 numbers of x is cut there: what moves across a multiple of it is added elsewhere.
+Test(trainer_growth, a_wide_x_keeps_its_bits_where_old_inputs_stay)
+{
+    static const struct {
+        struct side from, to;
+        bool stays;
+    } cases[] = {{{"bac", "", 2}, {"bacd", "", 2}, true},
+                 {{"bac", "pq", 2}, {"bac", "pqr", 2}, true},
+                 {{"bac", "pq", 2}, {"bacd", "pq", 2}, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct built from, to;
+        build(&from, cases[i].from, TRAINER_BODY_PLE, 1);
+        build(&to, cases[i].to, TRAINER_BODY_PLE, 1);
+        for (uint32_t s = 0; s < 4; s++) {
+            from.slot[s].row.dimension = to.slot[s].row.dimension = 128;
+        }
+        struct map map = {0};
+        struct trainer_model *model = learn(&from, &map), *grown = cut_restore(&to.config, &map);
+        float before[PROBES][BASE_TASKS_MAX], after[PROBES][BASE_TASKS_MAX];
+        probe(model, &from, "abcdpqr", 2, before);
+        probe(grown, &to, "abcdpqr", 2, after);
+        cr_assert(cases[i].stays ? same(before, after) : near(before, after), "%zu", i);
+        trainer_model_free(model);
+        trainer_model_free(grown);
+        map_free(&map);
+    }
+}
+
 // Growing and learning commute where nothing of what is new is seen: weights, optimisers' state, rows.
 Test(trainer_growth, a_grown_model_is_the_one_that_never_saw_what_is_new)
 {
