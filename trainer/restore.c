@@ -86,7 +86,6 @@ static int parse_slot_name(struct restore *restore, uint32_t number, struct base
         }
     }
     restore->slot[number].slot = s;
-    restore->model->cut_slot[s] = number;
     return 0;
 }
 
