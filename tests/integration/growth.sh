@@ -124,6 +124,24 @@ weights=$(status 'd["weights"]')
 tick=$(status 'd["tick"]')
 cp "$work/c.yaml" "$work/small.yaml"
 score >"$work/before"
+
+# A reader in Python, which holds what there is and follows.
+PYTHONPATH=publisher/python "$python" - "$work/redis.sock" >"$work/python.log" 2>&1 <<'PY' &
+import sys, redis, freshet
+reader = freshet.Reader(redis.Redis(unix_socket_path=sys.argv[1]), "growth")
+names = set()
+while "brand" not in names:
+    if reader.follow(30.0):
+        names = {slot["name"] for slot in reader.model.descriptor["slots"]}
+        print(reader.version, sorted(names), reader.model.tasks, flush=True)
+PY
+follower=$!
+pids+=("$follower")
+for _ in $(seq 100); do
+  grep -q "'item', 'user'\] \['click'\]" "$work/python.log" && break
+  sleep 0.1
+done
+grep -q "'item', 'user'\] \['click'\]" "$work/python.log" || fail "the reader in Python: $(cat "$work/python.log")"
 [ "$(wc -l <"$work/before")" = 200 ] || fail "no scores: $(cat "$work/score.log")"
 
 # ---- 5, first: what is no growth leaves all as it was ----
@@ -160,6 +178,8 @@ for words in 'a slot is new.*brand' 'a numeric input is new.*price' 'a task is n
   'an action is new.*purchases'; do
   grep -q "$words" "$work/life.log" || fail "the log does not say: $words"
 done
+wait "$follower" || fail "the reader in Python: $(cat "$work/python.log")"
+grep -q "'brand', 'item', 'user'\] \['click', 'purchase'\]" "$work/python.log" || fail "$(cat "$work/python.log")"
 [ "$(status 'd["rows"]')" = "$rows" ] || fail "$(status 'd["rows"]') rows of $rows"
 [ "$(status 'd["samples"]')" = "$samples" ] || fail "it has learned already"
 score >"$work/after"
