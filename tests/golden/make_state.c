@@ -1,17 +1,29 @@
 // Makes a golden state: what this version writes, small, from a generated stream. See README.md beside it.
 //
-//   make_golden_state DIRECTORY
+//   make_golden_state 1|2 DIRECTORY
 //
 // DIRECTORY has golden.yaml; everything else in it is made:
 //
 //   files/             the source
 //   state/             the state directory, as a process that was killed half way leaves it
-//   exported/          its last kept cut, exported
-//   publication.bin    what Redis then held; publication-fp16.bin: likewise of the whole stream, in fp16
-//   journal/           a decision journal with every kind of record, in two files
+//   publication.bin    what Redis then held
+//
+// 1 is a state as of the first formats, and has besides
+//
+//   exported/             its last kept cut, exported
+//   publication-fp16.bin  what Redis held of the whole stream, in fp16
+//   journal/              a decision journal with every kind of record, in two files
+//
+// state-1 itself was made by the program of commit 16339f4: today's writes later formats from the same
+// stream.
+//
+// 2 is a state that has grown: a first process, killed, learned with before.yaml, a second one went on with
+// golden.yaml. Its impressions have weights and propensities, its actions values, and there is a further
+// action.
 //
 // A publication is its keys in ascending order: u32 size of the key, the key, u32 size of the value, the
 // value.
+#include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,18 +37,24 @@
 #include "publisher/redis.h"
 #include "support_redis.h"
 
+enum golden { STATE_FIRST = 1, STATE_GROWN = 2 };
+
 enum {
     IMPRESSIONS = 160,
     LANES = 2,
     DEAD = 3,
     STEP_MS = 20,
-    STEPS = 12, // until it is killed
+    STEPS = 12,       // until it is killed
+    STEPS_BEFORE = 3, // likewise, before it grows
+    STEPS_GROWN = 4,  // and after
     STEPS_MAX = 100000,
     MINUTE_MS = 60000,
     PATH_ROOM = 512,
 };
 
 static const char *const topics[DAEMON_MARKET_RANKS] = {"impressions", "clicks", "purchases"};
+// A further action's: a sink has three topics, the other two go.
+static const char *const further[DAEMON_MARKET_RANKS] = {"none-0", "none-1", "favourites"};
 
 static struct base_error error;
 
@@ -68,9 +86,49 @@ static const struct base_clock stepped = {monotonic_ns, wall_ms, NULL};
 
 // ---- the source ----
 
-static void make_files(const char *directory)
+struct source {
+    enum golden golden;
+    struct daemon_produce_sink *sink, *further; // further: STATE_GROWN only
+    struct daemon_produce_record record;
+};
+
+static void source_put(struct source *source, const struct daemon_market_event *event,
+                       const struct daemon_market_impression *impression)
 {
-    char path[PATH_ROOM];
+    struct daemon_market_impression shown = *impression;
+    struct daemon_market_event valued = *event;
+    if (source->golden == STATE_GROWN) {
+        shown.number[4] = 1. / (1 + (double)(shown.index % 3)); // item_age: a propensity
+        shown.number[5] = .5 * (double)(1 + shown.index % 4);   // noise: a weight
+        if (event->rank == 1) {
+            valued.rank = 2; // so it has a value; the two schemas have the same fields
+        }
+    }
+    daemon_produce_encode(1, &valued, &shown, &source->record);
+    source->record.rank = event->rank;
+    must(source->sink->operations->put(source->sink, &source->record, &error) == 0, topics[event->rank]);
+    if (source->golden == STATE_GROWN && event->rank == 1) {
+        source->record.rank = 2;
+        must(source->further->operations->put(source->further, &source->record, &error) == 0, further[2]);
+    }
+}
+
+static struct daemon_produce_sink *sink_open(const char *path, const char *const names[DAEMON_MARKET_RANKS])
+{
+    struct daemon_produce_sink *sink = daemon_produce_files_new(path, names, LANES, 1, &error);
+    must(sink != NULL, path);
+    return sink;
+}
+
+static void sink_close(struct daemon_produce_sink *sink)
+{
+    must(sink->operations->finish(sink, &error) == 0, "the source");
+    sink->operations->free(sink);
+}
+
+static void make_files(enum golden golden, const char *directory)
+{
+    char path[PATH_ROOM], none[2 * PATH_ROOM];
     snprintf(path, sizeof path, "%s/files", directory);
     struct daemon_market_config market = daemon_market_defaults;
     market.impressions = IMPRESSIONS;
@@ -78,40 +136,46 @@ static void make_files(const char *directory)
     market.rate = 1;
     market.users = 40;
     market.items = 20;
-    market.ctr = market.cvr = .3;
+    market.ctr = market.cvr = golden == STATE_GROWN ? .6 : .3;
     market.delay_scale = .02;
     market.late = market.duplicates = market.strays = .02;
     market.click_window_ms = MINUTE_MS;
     market.purchase_window_ms = 2 * MINUTE_MS;
-    struct daemon_produce_sink *sink = daemon_produce_files_new(path, topics, LANES, 1, &error);
+    struct source source = {.golden = golden, .sink = sink_open(path, topics)};
+    if (golden == STATE_GROWN) {
+        source.further = sink_open(path, further);
+    }
     struct daemon_market *walk = daemon_market_new(&market, &error);
-    must(sink && walk, path);
-    struct daemon_produce_record record = {0};
+    must(walk != NULL, path);
     struct daemon_market_event event;
     const struct daemon_market_impression *impression;
     for (int dead = 0; daemon_market_next(walk, &event, &impression);) {
-        daemon_produce_encode(1, &event, impression, &record);
-        must(sink->operations->put(sink, &record, &error) == 0, path);
+        source_put(&source, &event, impression);
         if (event.rank > 0 && dead < DEAD) {
             dead++;
             event.event_time = INT64_MAX; // out of bounds: a dead letter
-            daemon_produce_encode(1, &event, impression, &record);
-            must(sink->operations->put(sink, &record, &error) == 0, path);
+            source_put(&source, &event, impression);
         }
     }
-    must(sink->operations->finish(sink, &error) == 0, path);
-    sink->operations->free(sink);
-    daemon_produce_record_free(&record);
+    sink_close(source.sink);
+    if (source.further) {
+        sink_close(source.further);
+        for (int i = 0; i < 2; i++) {
+            snprintf(none, sizeof none, "%s/%s", path, further[i]);
+            must(daemon_cuts_tree_remove(none, &error) == 0, none);
+        }
+    }
+    daemon_produce_record_free(&source.record);
     daemon_market_free(walk);
 }
 
 // ---- the state ----
 
-static struct daemon_config *load(const char *directory)
+static struct daemon_config *load(const char *directory, const char *name)
 {
     char path[PATH_ROOM];
     struct base_config_problems problems = {0};
-    snprintf(path, sizeof path, "%s/golden.yaml", directory);
+    snprintf(path, sizeof path, "%s/%s", directory, name);
     struct daemon_config *config = daemon_config_load(path, &problems);
     if (!config) {
         snprintf(error.text, sizeof error.text, "%s", problems.count ? problems.item[0].text : "");
@@ -219,12 +283,47 @@ static void dump(const char *socket, const char *directory, const char *name)
     publisher_redis_free(redis);
 }
 
-static void make_state(const char *directory)
+// What a database has that is not read again.
+static void tidy_up(const char *directory)
 {
-    char path[PATH_ROOM], exported[PATH_ROOM];
+    static const char *const others[] = {"state/cuts", "state/db/LOG*", "state/db/LOCK"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char path[PATH_ROOM];
+        glob_t found;
+        snprintf(path, sizeof path, "%s/%s", directory, others[i]);
+        must(glob(path, 0, NULL, &found) == 0, path);
+        for (size_t k = 0; k < found.gl_pathc; k++) {
+            must(i ? unlink(found.gl_pathv[k]) == 0 : daemon_cuts_tree_remove(path, &error) == 0, path);
+        }
+        globfree(&found);
+    }
+}
+
+// The whole stream again, published in fp16.
+static void make_replay(struct daemon_config *config, struct support_redis *redis, const char *directory)
+{
+    char path[PATH_ROOM];
+    support_redis_restart(redis);
+    snprintf(path, sizeof path, "%s/replay", directory);
+    config->publish.format = DAEMON_FORMAT_FP16;
+    must(live(config, support_redis_socket(redis), path, false, STEPS_MAX), "it did not end");
+    dump(support_redis_socket(redis), directory, "publication-fp16.bin");
+    must(daemon_cuts_tree_remove(path, &error) == 0, path);
+}
+
+static void make_state(enum golden golden, const char *directory)
+{
+    char exported[PATH_ROOM];
     struct support_redis *redis = support_redis_start(NULL);
-    struct daemon_config *config = load(directory);
-    must(!live(config, support_redis_socket(redis), NULL, true, STEPS), "it ended before its time");
+    if (golden == STATE_GROWN) {
+        struct daemon_config *before = load(directory, "before.yaml");
+        must(!live(before, support_redis_socket(redis), NULL, true, STEPS_BEFORE), "it ended before it grew");
+        daemon_config_free(before);
+    }
+    struct daemon_config *config = load(directory, "golden.yaml");
+    bool grown = golden == STATE_GROWN;
+    must(!live(config, support_redis_socket(redis), NULL, true, grown ? STEPS_GROWN : STEPS),
+         "it ended before its time");
     dump(support_redis_socket(redis), directory, "publication.bin");
     snprintf(exported, sizeof exported, "%s/exported", directory);
     must(daemon_cuts_export(NULL, config->state_dir, 0, exported, &error) == 0, exported);
@@ -233,17 +332,12 @@ static void make_state(const char *directory)
     printf("cut %" PRIu64 ": tick %" PRId64 ", frontier %" PRId64 ", examples %" PRIu64 ", rows %" PRIu64
            ", journal %" PRIu64 "\n",
            record.number, record.tick, record.frontier, record.examples, record.rows, record.journal);
-    static const char *const others[] = {"state/cuts", "state/db/LOG", "state/db/LOCK"};
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        snprintf(path, sizeof path, "%s/%s", directory, others[i]);
-        must(i ? unlink(path) == 0 : daemon_cuts_tree_remove(path, &error) == 0, path);
+    tidy_up(directory);
+    if (grown) { // its formats are as they were
+        must(daemon_cuts_tree_remove(exported, &error) == 0, exported);
+    } else {
+        make_replay(config, redis, directory);
     }
-    support_redis_restart(redis);
-    snprintf(path, sizeof path, "%s/replay", directory);
-    config->publish.format = DAEMON_FORMAT_FP16;
-    must(live(config, support_redis_socket(redis), path, false, STEPS_MAX), "it did not end");
-    dump(support_redis_socket(redis), directory, "publication-fp16.bin");
-    must(daemon_cuts_tree_remove(path, &error) == 0, path);
     daemon_config_free(config);
     support_redis_stop(redis);
 }
@@ -292,12 +386,15 @@ static void make_journal(const char *directory)
 
 int main(int count, char **arguments)
 {
-    if (count != 2) {
-        fprintf(stderr, "usage: make_golden_state DIRECTORY\n");
+    enum golden golden = count == 3 && strcmp(arguments[1], "2") == 0 ? STATE_GROWN : STATE_FIRST;
+    if (count != 3 || (golden == STATE_FIRST && strcmp(arguments[1], "1") != 0)) {
+        fprintf(stderr, "usage: make_golden_state 1|2 DIRECTORY\n");
         return 1;
     }
-    make_files(arguments[1]);
-    make_state(arguments[1]);
-    make_journal(arguments[1]);
+    make_files(golden, arguments[2]);
+    make_state(golden, arguments[2]);
+    if (golden == STATE_FIRST) {
+        make_journal(arguments[2]);
+    }
     return 0;
 }

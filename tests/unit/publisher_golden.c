@@ -1,5 +1,5 @@
-// Publications of format 1, as Redis held them, are read for ever: tests/golden/state-1/publication*.bin,
-// made by tests/golden/make_state.c.
+// Publications, as Redis held them, are read for ever: tests/golden/state-1/publication*.bin, with a
+// descriptor of format 1, and state-2/publication.bin, of format 2; made by tests/golden/make_state.c.
 #include <criterion/criterion.h>
 #include <stdio.h>
 
@@ -10,7 +10,7 @@
 #include "publisher/reader.h"
 #include "publisher_support.h"
 
-#define GOLDEN FRESHET_SOURCE_DIR "/tests/golden/state-1/"
+#define GOLDEN FRESHET_SOURCE_DIR "/tests/golden/"
 
 static struct base_error error;
 
@@ -50,6 +50,9 @@ struct expected {
     const char *name;
     uint64_t epoch, number, rows, hash;
     int64_t tick;
+    uint32_t tasks, slots, item;                            // item: the place of that slot
+    uint32_t dimension;                                     // of it
+    void (*also)(const struct trainer_model_config *model); // NULL: no more is expected
 };
 
 static void expect(const struct expected *expected)
@@ -71,44 +74,66 @@ static void expect(const struct expected *expected)
     cr_expect_eq(publisher_reader_hash(reader), expected->hash, "%016llx",
                  (unsigned long long)publisher_reader_hash(reader));
     const struct trainer_model_config *model = &publisher_reader_descriptor(reader)->config;
-    cr_assert_eq(model->loss.tasks, 2);
+    cr_assert_eq(model->loss.tasks, expected->tasks);
     cr_assert_str_eq(model->task_names[1], "purchase");
-    cr_assert_eq(model->features.slots, 2);
-    cr_assert_str_eq(model->features.slot[1].row.name, "item");
-    cr_assert_eq(model->features.slot[1].row.dimension, 8);
+    cr_assert_eq(model->features.slots, expected->slots);
+    cr_assert_str_eq(model->features.slot[expected->item].row.name, "item");
+    cr_assert_eq(model->features.slot[expected->item].row.dimension, expected->dimension);
+    if (expected->also) {
+        expected->also(model);
+    }
     publisher_reader_free(reader);
     support_redis_stop(redis);
 }
 
 Test(publisher_golden, version_1_in_fp32)
 {
-    expect(
-        &(struct expected){"publication.bin", 1, 6, 40, UINT64_C(0x36a612eeaa30fe79), INT64_C(17000714185)});
+    expect(&(struct expected){"state-1/publication.bin", 1, 6, 40, UINT64_C(0x36a612eeaa30fe79),
+                              INT64_C(17000714185), 2, 2, 1, 8, NULL});
 }
 
 Test(publisher_golden, version_1_in_fp16)
 {
-    expect(&(struct expected){"publication-fp16.bin", 1, 7, 40, UINT64_C(0x02dabccfba80ac6b),
-                              INT64_C(17000714644)});
+    expect(&(struct expected){"state-1/publication-fp16.bin", 1, 7, 40, UINT64_C(0x02dabccfba80ac6b),
+                              INT64_C(17000714644), 2, 2, 1, 8, NULL});
+}
+
+static void expect_derived(const struct trainer_model_config *model)
+{
+    const struct trainer_slot_config *cross = &model->features.slot[4], *place = &model->features.slot[6];
+    cr_assert_str_eq(model->task_names[2], "favourite");
+    cr_assert_str_eq(cross->row.name, "gender_age");
+    cr_assert(cross->crossed == 2 && cross->cross[0] == 0 && cross->cross[1] == 5);
+    cr_assert_str_eq(place->row.name, "place");
+    cr_assert(place->position);
+    cr_assert_eq(model->features.numerics, 1);
+}
+
+Test(publisher_golden, version_2_with_a_cross_and_a_position)
+{
+    expect(&(struct expected){"state-2/publication.bin", 2, 3, 75, UINT64_C(0x26700e53261fe349),
+                              INT64_C(17000712844), 3, 8, 2, 4, expect_derived});
 }
 
 // ---- later formats ----
 
-static int chunks, manifests, lists;
+static int chunks, manifests, lists, descriptors;
 
 static bool has(struct base_span span, const char *text)
 {
     return memmem(span.data, span.size, text, strlen(text)) != NULL;
 }
 
-// The text with its format raised.
-static struct base_buffer raised(struct base_span text)
+// The text, of this format, with its format raised.
+static struct base_buffer raised(struct base_span text, int format)
 {
     struct base_buffer copy = {0};
+    char is[32];
     base_buffer_append(&copy, text.data, text.size);
-    char *format = memmem(copy.data, copy.size, "\"format\":1", strlen("\"format\":1"));
-    cr_assert_not_null(format);
-    format[strlen("\"format\":")] = '2';
+    snprintf(is, sizeof is, "\"format\":%d", format);
+    char *found = memmem(copy.data, copy.size, is, strlen(is));
+    cr_assert_not_null(found);
+    found[strlen(is) - 1]++;
     return copy;
 }
 
@@ -129,23 +154,36 @@ static void refuse(struct base_span key, struct base_span value)
         base_buffer_free(&copy);
         chunks++;
     } else if (has(key, ":manifest")) {
-        struct base_buffer copy = raised(value);
+        struct base_buffer copy = raised(value, 1);
         cr_assert_null(publisher_manifest_parse(base_buffer_span(&copy), "test", &error));
         cr_assert(error.code == BASE_EFORMAT && strstr(error.text, "unknown format"), "%s", error.text);
         base_buffer_free(&copy);
         manifests++;
     } else if (has(key, ":part")) {
-        struct base_buffer copy = raised(value);
+        struct base_buffer copy = raised(value, 1);
         cr_assert_null(publisher_list_parse(base_buffer_span(&copy), &error));
         cr_assert(error.code == BASE_EFORMAT && strstr(error.text, "unknown format"), "%s", error.text);
         base_buffer_free(&copy);
         lists++;
+    } else if (has(key, ":descriptor:")) {
+        struct base_buffer copy = raised(value, has(value, "\"format\":2") ? 2 : 1);
+        cr_assert_null(trainer_descriptor_parse((const char *)copy.data, copy.size, &error));
+        cr_assert(error.code == BASE_EFORMAT && strstr(error.text, "format"), "%s", error.text);
+        base_buffer_free(&copy);
+        descriptors++;
     }
+}
+
+static void refuse_later(const char *name)
+{
+    chunks = manifests = lists = descriptors = 0;
+    load(name, NULL, refuse);
+    cr_assert(chunks > 3 && manifests == 1 && lists > 1 && descriptors == 1,
+              "%d chunks, %d manifests, %d lists, %d descriptors", chunks, manifests, lists, descriptors);
 }
 
 Test(publisher_golden, a_later_format_is_refused)
 {
-    load("publication.bin", NULL, refuse);
-    cr_assert(chunks > 3 && manifests == 1 && lists > 1, "%d chunks, %d manifests, %d lists", chunks,
-              manifests, lists);
+    refuse_later("state-1/publication.bin");
+    refuse_later("state-2/publication.bin");
 }
