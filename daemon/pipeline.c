@@ -228,12 +228,12 @@ static int pipeline_directories(struct daemon_pipeline *pipeline, struct base_er
 static int64_t pipeline_start(const struct daemon_pipeline *pipeline, uint32_t rank, uint32_t lane)
 {
     struct consumer_kafka_config kafka;
-    if (pipeline->config->source.kind == DAEMON_SOURCE_FILES || pipeline->options.bounded) {
+    if (pipeline->config->source.kind == DAEMON_SOURCE_FILES) {
         return CONSUMER_OFFSET_EARLIEST;
     }
     daemon_config_kafka(pipeline->config, &kafka);
     if (!kafka.offsets) {
-        return kafka.start;
+        return pipeline->options.bounded ? CONSUMER_OFFSET_EARLIEST : kafka.start;
     }
     return lane < kafka.offset_lanes ? kafka.offsets[rank * kafka.offset_lanes + lane]
                                      : CONSUMER_OFFSET_EARLIEST;

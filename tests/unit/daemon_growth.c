@@ -45,14 +45,16 @@ static const char click[] = "  - {name: click, topic: clicks, framing: bare, wai
 static const char bought[] = "  - {name: purchase, topic: purchases, framing: bare, side: true, parent: "
                              "impression, wait: 1m, window: 2m}\n";
 
+// `source`: NULL for the world's files.
 static struct daemon_config *load(const struct machine *machine, const char *model, const char *socket,
-                                  const char *slots, const char *further)
+                                  const char *slots, const char *further, const char *source)
 {
-    char text[TEXT];
+    char text[TEXT], files[DAEMON_SCRATCH_MAX + 32];
     const char *directory = machine->world.directory;
+    snprintf(files, sizeof files, "kind: files, path: %s/files", directory);
     snprintf(text, sizeof text,
              "state_dir: %s/state\n"
-             "source: {kind: files, path: %s/files}\n"
+             "source: {%s}\n"
              "model:\n"
              "  name: test\n"
              "  levels: [{experts: [16], per_task: 1, shared: 1}]\n"
@@ -64,7 +66,7 @@ static struct daemon_config *load(const struct machine *machine, const char *mod
              "slots:\n%s"
              "publish: {interval: 100ms}\n"
              "redis: {socket: '%s', timeout: 2s}\n",
-             directory, directory, model, click, further, slots, socket);
+             directory, source ? source : files, model, click, further, slots, socket);
     struct base_config_problems problems = {0};
     struct daemon_config *config = daemon_config_load_text("growth.yaml", base_span_string(text), &problems);
     cr_assert(config, "%s", problems.count ? problems.item[problems.count - 1].text : "");
@@ -77,8 +79,8 @@ static void machine_open(struct machine *machine, const char *model, const char 
 {
     *machine = (struct machine){.now_ms = 1000};
     world_open(&machine->world, IMPRESSIONS, socket);
-    machine->small = load(machine, model, socket, small_slots, "");
-    machine->large = load(machine, model, socket, large_slots, bought);
+    machine->small = load(machine, model, socket, small_slots, "", NULL);
+    machine->large = load(machine, model, socket, large_slots, bought, NULL);
     machine->clock = (struct base_clock){machine_monotonic_ns, machine_wall_ms, machine};
     machine->store = daemon_store_memory_new();
     machine->options = (struct daemon_pipeline_options){
@@ -254,7 +256,7 @@ Test(daemon_growth, readers_follow)
 static void refuse(struct machine *machine, const char *slots, const char *further, const char *text)
 {
     struct base_error error = {0};
-    struct daemon_config *config = load(machine, "", "/nowhere/redis.sock", slots, further);
+    struct daemon_config *config = load(machine, "", "/nowhere/redis.sock", slots, further, NULL);
     cr_assert_null(daemon_pipeline_new(config, &machine->options, &error));
     cr_assert_eq(error.code, BASE_ECONFLICT, "%s", error.text);
     cr_assert(strstr(error.text, text), "%s", error.text);
@@ -273,5 +275,59 @@ Test(daemon_growth, what_is_no_growth_is_refused)
            "purchase is new and a stage of the funnel");
     struct daemon_pipeline_state state;
     machine_finish(&machine, machine_start(&machine, machine.small), &state);
+    machine_close(&machine);
+}
+
+// ---- where a new topic begins ----
+
+struct asked { // of a source that is not there
+    uint32_t lanes;
+    int64_t offsets[3 * CONSUMER_LANES_MAX];
+};
+
+static struct consumer_source *ask(void *context, const int64_t *offsets, uint32_t lanes,
+                                   struct base_error *error)
+{
+    struct asked *asked = context;
+    asked->lanes = lanes;
+    memcpy(asked->offsets, offsets, 3 * lanes * sizeof *offsets);
+    base_error_set(error, BASE_ENETWORK, "nobody is there");
+    return NULL;
+}
+
+static void expect_begin(struct machine *machine, const char *source, bool bounded, int64_t first,
+                         int64_t second)
+{
+    struct base_error error = {0};
+    struct asked asked = {0};
+    struct daemon_config *config = load(machine, "", "/nowhere/redis.sock", large_slots, bought, source);
+    machine->options.bounded = machine->options.finish = bounded;
+    machine->options.parts.open_source = ask;
+    machine->options.parts.context = &asked;
+    cr_assert_null(daemon_pipeline_new(config, &machine->options, &error));
+    cr_assert_eq(error.code, BASE_ENETWORK, "%s", error.text);
+    cr_assert_eq(asked.lanes, 2);
+    cr_expect_gt(asked.offsets[0], 0, "a topic of the cut goes on");
+    cr_expect_eq(asked.offsets[4], first, "%s: %d", source, (int)asked.offsets[4]);
+    cr_expect_eq(asked.offsets[5], second, "%s: %d", source, (int)asked.offsets[5]);
+    daemon_config_free(config);
+}
+
+#define KAFKA "kind: kafka, bootstrap: nowhere"
+
+Test(daemon_growth, a_new_topic_begins_where_all_would)
+{
+    static const char offsets[] =
+        KAFKA ", offsets: {impressions/0: 1, impressions/1: 1, clicks/0: 1, clicks/1: 1, "
+              "purchases/0: 7, purchases/1: latest}";
+    struct machine machine;
+    machine_open(&machine, "", "/nowhere/redis.sock");
+    machine_learn(&machine, 2);
+    expect_begin(&machine, KAFKA, false, CONSUMER_OFFSET_EARLIEST, CONSUMER_OFFSET_EARLIEST);
+    expect_begin(&machine, KAFKA ", start: latest", false, CONSUMER_OFFSET_LATEST, CONSUMER_OFFSET_LATEST);
+    expect_begin(&machine, offsets, false, 7, CONSUMER_OFFSET_LATEST);
+    // Bounded it is of all there is, but for what the offsets cut off.
+    expect_begin(&machine, KAFKA ", start: latest", true, CONSUMER_OFFSET_EARLIEST, CONSUMER_OFFSET_EARLIEST);
+    expect_begin(&machine, offsets, true, 7, CONSUMER_OFFSET_LATEST);
     machine_close(&machine);
 }
