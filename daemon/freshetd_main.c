@@ -267,7 +267,6 @@ static int build(struct freshetd *freshetd, struct base_error *error)
     return freshetd->pipeline ? daemon_pipeline_start(freshetd->pipeline, error) : -1;
 }
 
-// What the state directory held. Other arithmetic or settings end what a replay can reproduce: loudly.
 static void log_news(const struct freshetd *freshetd, const struct daemon_pipeline_beginning *beginning)
 {
     static const char *const texts[] = {
@@ -290,6 +289,7 @@ static void log_news(const struct freshetd *freshetd, const struct daemon_pipeli
     }
 }
 
+// What the state directory held. Other arithmetic or settings end what a replay can reproduce: loudly.
 static void log_beginning(const struct freshetd *freshetd)
 {
     struct daemon_pipeline_beginning beginning;
