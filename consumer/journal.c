@@ -227,16 +227,13 @@ static int journal_take_partitions(struct consumer_journal *journal, struct base
     uint32_t ranks = base_reader_u32(&reader);
     uint32_t lanes = base_reader_u32(&reader);
     struct base_span names = journal_names(journal);
-    bool known =
-        reader.rest.size <= names.size && memcmp(reader.rest.data, names.data, reader.rest.size) == 0;
-    if (journal->read_only && ranks > journal->ranks) { // a replay from before they came
-        known = reader.rest.size > names.size && memcmp(reader.rest.data, names.data, names.size) == 0;
-    } else {
-        known =
-            known && ranks <= journal->ranks && (ranks == journal->ranks) == (reader.rest.size == names.size);
-    }
-    if (reader.failed || !known || ranks < journal->said_ranks || lanes < journal->said_lanes ||
-        lanes > CONSUMER_LANES_MAX) {
+    size_t common = reader.rest.size < names.size ? reader.rest.size : names.size;
+    // More topics than are configured are those that came after what is replayed.
+    bool known = !reader.failed && (ranks > journal->ranks) == (reader.rest.size > names.size) &&
+                 (ranks < journal->ranks) == (reader.rest.size < names.size) &&
+                 (ranks <= journal->ranks || journal->read_only) &&
+                 memcmp(reader.rest.data, names.data, common) == 0;
+    if (!known || ranks < journal->said_ranks || lanes < journal->said_lanes || lanes > CONSUMER_LANES_MAX) {
         return journal_conflict(journal, ranks, lanes, error);
     }
     if (lanes > journal->lanes) {
