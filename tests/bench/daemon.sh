@@ -2,6 +2,7 @@
 # The whole daemon, a real Kafka to Redis, with 1 and 2 workers: `freshet bench pipeline`, with the processor time of
 # broker and Redis taken off what the daemon could have had. Two minutes.
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 unset OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS OPENBLAS_L2_SIZE
 

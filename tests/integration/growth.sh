@@ -10,6 +10,7 @@
 #   4. a replay from a cut before it, with the settings as they were, comes to the weights of then;
 #   5. what is no growth is refused by name, and the state is left as it was.
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;; esac
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 unset OPENBLAS_CORETYPE OPENBLAS_NUM_THREADS OPENBLAS_L2_SIZE
 
