@@ -176,33 +176,39 @@ static void push(struct consumer_lane *lane, uint32_t rank, int64_t time, const 
     cr_assert_eq(consumer_lane_push(lane, &event, &error), 0, "%s", error.text);
 }
 
-static struct consumer_lane *lane_restore(const struct consumer_lane_config *config,
-                                          const struct base_buffer *state)
-{
-    struct base_reader reader = {base_buffer_span(state), false};
-    return consumer_lane_restore(config, &reader, &error);
-}
-
 // Click, purchase; then "save" on the click and "like" on the impression are new.
-Test(generations, an_action_is_not_asked_of_impressions_that_are_older)
-{
+static const struct consumer_lane_config grown_lane = {
+    .ranks = 5,
+    .action = {[1] = {.name = "click", .wait = 10, .window = 100},
+               [2] = {.name = "purchase", .parent = 1, .wait = 10, .window = 100},
+               [3] = {.name = "save", .parent = 1, .side = true, .wait = 10, .window = 100},
+               [4] = {.name = "like", .side = true, .wait = 10, .window = 100}},
+    .dedupe = {100, 100, 100, 100, 100},
+    .orphan_timeout = 50,
+    .keep_negatives = 1,
+    .segment_bytes = 4096,
+};
+
+struct growth {
     char directory[SUPPORT_DIRECTORY_MAX];
-    support_directory_make(directory);
-    struct consumer_generations *first =
+    struct consumer_generations *first, *second;
+    struct consumer_lane_config config; // after it
+    struct base_buffer state;           // before it
+};
+
+// What a lane of click and purchase saved, with three impressions, of which one was clicked.
+static void growth_begin(struct growth *growth)
+{
+    *growth = (struct growth){.config = grown_lane};
+    support_directory_make(growth->directory);
+    growth->first =
         consumer_generations_new(&(struct consumer_generations_columns){{2, 1}, two_keys, one_number}, 3);
-    struct consumer_lane_config config = {
-        .directory = directory,
-        .ranks = 3,
-        .action = {[1] = {.name = "click", .wait = 10, .window = 100},
-                   [2] = {.name = "purchase", .parent = 1, .wait = 10, .window = 100},
-                   [3] = {.name = "save", .parent = 1, .side = true, .wait = 10, .window = 100},
-                   [4] = {.name = "like", .side = true, .wait = 10, .window = 100}},
-        .dedupe = {100, 100, 100, 100, 100},
-        .orphan_timeout = 50,
-        .keep_negatives = 1,
-        .segment_bytes = 4096,
-        .generations = first,
-    };
+    growth->second = grow(growth->first, columns_of(two_keys, 2, one_number, 1), 5, 1);
+    growth->config.directory = growth->directory;
+    struct consumer_lane_config config = growth->config;
+    config.ranks = 3;
+    config.generations = growth->first;
+    growth->config.generations = growth->second;
     struct consumer_lane *lane = consumer_lane_new(&config, &error);
     cr_assert(lane, "%s", error.text);
     struct heard heard = {""};
@@ -215,37 +221,61 @@ Test(generations, an_action_is_not_asked_of_impressions_that_are_older)
     }
     cr_assert_eq(consumer_lane_run(lane, 5, hear, &heard, &error), 0);
     cr_assert_str_eq(heard.text, "");
-    struct base_buffer state = {0};
     struct base_sync *sync = base_sync_new(NULL);
-    cr_assert_eq(consumer_lane_save(lane, 1, &state, sync, &error), 0);
+    cr_assert_eq(consumer_lane_save(lane, 1, &growth->state, sync, &error), 0);
     cr_assert_eq(base_sync_run(sync, &error), 0);
     base_sync_free(sync);
     consumer_lane_free(lane);
+}
 
-    // A stage of the funnel cannot come, nor can an action go, or stand before one that was there.
-    struct consumer_lane_config other = config;
+static void growth_end(struct growth *growth)
+{
+    base_buffer_free(&growth->state);
+    consumer_generations_free(growth->first);
+    consumer_generations_free(growth->second);
+    support_directory_remove(growth->directory);
+}
+
+static struct consumer_lane *growth_restore(const struct growth *growth,
+                                            const struct consumer_lane_config *config)
+{
+    struct base_reader reader = {base_buffer_span(&growth->state), false};
+    return consumer_lane_restore(config, &reader, &error);
+}
+
+// A stage of the funnel cannot come, nor can an action go; what is remembered of ids may stay for longer, as
+// of a topic that takes the longest window, not shorter.
+Test(generations, what_is_no_growth_of_a_lane_is_refused)
+{
+    struct growth growth;
+    growth_begin(&growth);
+    struct consumer_lane_config other = growth.config;
     other.ranks = 4;
     other.action[3] =
         (struct consumer_action_config){.name = "return", .parent = 2, .wait = 10, .window = 100};
-    cr_assert_null(lane_restore(&other, &state));
+    cr_assert_null(growth_restore(&growth, &other));
     cr_assert(error.code == BASE_ECONFLICT && strstr(error.text, "return is new and a stage"), "%s",
               error.text);
-    other = config;
+    other = growth.config;
     other.ranks = 2;
-    cr_assert_null(lane_restore(&other, &state));
+    cr_assert_null(growth_restore(&growth, &other));
     cr_assert(error.code == BASE_ECONFLICT && strstr(error.text, "not removed"), "%s", error.text);
-
-    struct consumer_generations *second = grow(first, columns_of(two_keys, 2, one_number, 1), 5, 1);
-    config.ranks = 5;
-    config.generations = second;
-    config.dedupe[1] = 200; // as of a topic that takes the longest window; shorter it cannot become
-    config.dedupe[2] = 50;
-    cr_assert_null(lane_restore(&config, &state));
+    other = growth.config;
+    other.dedupe[2] = 50;
+    cr_assert_null(growth_restore(&growth, &other));
     cr_assert(error.code == BASE_ECONFLICT && strstr(error.text, "purchase's dedupe"), "%s", error.text);
-    config.dedupe[2] = 100;
-    lane = lane_restore(&config, &state);
+    growth_end(&growth);
+}
+
+Test(generations, an_action_is_not_asked_of_impressions_that_are_older)
+{
+    struct growth growth;
+    growth_begin(&growth);
+    growth.config.dedupe[1] = 200;
+    struct consumer_lane *lane = growth_restore(&growth, &growth.config);
     cr_assert(lane, "%s", error.text);
     cr_assert_eq(consumer_lane_generations(lane), 1);
+    struct heard heard = {""};
     for (uint32_t rank = 0; rank < 5; rank++) {
         consumer_lane_place(lane, rank, 6, 6);
     }
@@ -270,8 +300,5 @@ Test(generations, an_action_is_not_asked_of_impressions_that_are_older)
     cr_assert(counters->beyond[3] == 2 && counters->joined[3] == 1);
     cr_assert(counters->beyond[4] == 1 && counters->joined[4] == 1 && counters->orphaned[4] == 1);
     consumer_lane_free(lane);
-    base_buffer_free(&state);
-    consumer_generations_free(first);
-    consumer_generations_free(second);
-    support_directory_remove(directory);
+    growth_end(&growth);
 }
