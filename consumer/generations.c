@@ -203,6 +203,19 @@ void consumer_generations_assume(struct consumer_generations *generations, uint3
     base_buffer_free(&bytes);
 }
 
+int consumer_generations_check(const struct consumer_generations *generations, struct base_span columns,
+                               struct base_error *error)
+{
+    struct base_columns view;
+    if (!base_columns_view(columns, generations->present.layout, &view)) {
+        return base_error_set(error, BASE_ECONFLICT,
+                              "the journey logs hold other columns; an earlier program made this cut, which "
+                              "does not name them: start once with the settings as they were, then change "
+                              "them");
+    }
+    return 0;
+}
+
 int consumer_generations_settle(struct consumer_generations *generations, uint32_t held,
                                 struct base_error *error)
 {

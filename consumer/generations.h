@@ -40,6 +40,9 @@ int consumer_generations_restore(struct consumer_generations *generations, struc
                                  struct base_error *error);
 // The saved state names none: what is there is of the present columns, and of `ranks` topics.
 void consumer_generations_assume(struct consumer_generations *generations, uint32_t ranks);
+// Then: have these columns of a journey the present layout? Errors: BASE_ECONFLICT.
+int consumer_generations_check(const struct consumer_generations *generations, struct base_span columns,
+                               struct base_error *error);
 // The logs hold records of these generations (a bit each): the others are forgotten, and the present one gets
 // a number. Errors: BASE_EFORMAT (there is none of that number), BASE_ELIMIT (no number is free).
 int consumer_generations_settle(struct consumer_generations *generations, uint32_t held,

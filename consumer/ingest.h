@@ -128,8 +128,9 @@ struct consumer_ingest;
 
 // Makes the lanes, or opens them as they were saved. Errors: theirs; and of what is restored BASE_EFORMAT (it
 // is damaged, or the journal is not the one it was saved with), BASE_ECONFLICT (it is of other topics, lanes
-// or ticks; side actions' topics behind those that were saved may be new), BASE_ELIMIT (generations.h),
-// BASE_EINVAL (the source does not begin where consumer_ingest_offsets says).
+// or ticks, or names no columns and has others; side actions' topics behind those that were saved may be
+// new), BASE_ELIMIT (generations.h), BASE_EINVAL (the source does not begin where consumer_ingest_offsets
+// says).
 struct consumer_ingest *consumer_ingest_new(const struct consumer_ingest_config *config,
                                             struct base_error *error);
 void consumer_ingest_free(struct consumer_ingest *ingest); // takes NULL

@@ -356,10 +356,14 @@ int consumer_ingest_restore(struct consumer_ingest *ingest, struct base_error *e
         return -1;
     }
     uint32_t held = 0;
+    bool assumed = ingest->generations && !head.generations.data;
     for (uint32_t lane = 0; lane < ingest->lanes; lane++) {
         bool known = lane < head.saved.lanes;
         if (ingest_restore_lane(ingest, lane, head.saved.ranks, known ? &reader : NULL, error)) {
             return -1;
+        }
+        if (known && assumed && consumer_lane_check_columns(ingest->lane[lane], error)) {
+            return base_error_prefix(error, "lane %u", lane);
         }
         held |= known ? consumer_lane_generations(ingest->lane[lane]) : 0;
     }

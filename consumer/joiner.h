@@ -27,8 +27,9 @@ consumer_joiner_restore(const struct consumer_lane_config *config, const struct 
                         struct consumer_pool *pool, struct consumer_lane_counters *counters, uint32_t ranks,
                         int64_t now, struct base_reader *state, struct base_error *error);
 
-// As consumer_lane_generations.
+// As consumer_lane_generations and consumer_lane_check_columns.
 uint32_t consumer_joiner_generations(const struct consumer_joiner *joiner);
+int consumer_joiner_check_columns(struct consumer_joiner *joiner, struct base_error *error);
 
 // Begins a run: the spans of earlier samples are no longer used; samples go to `sink` from here on.
 void consumer_joiner_begin(struct consumer_joiner *joiner, consumer_sample_sink *sink, void *context);

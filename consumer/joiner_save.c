@@ -86,6 +86,22 @@ uint32_t consumer_joiner_generations(const struct consumer_joiner *joiner)
     return generations;
 }
 
+// All records of a log had one layout, so that its first one tells.
+int consumer_joiner_check_columns(struct consumer_joiner *joiner, struct base_error *error)
+{
+    for (uint32_t stage = 0; stage < joiner->funnel.stages; stage++) {
+        struct consumer_journey *journey = joiner->journey[stage];
+        uint64_t first = consumer_journey_begin(journey);
+        struct consumer_journey_record record;
+        if (first < consumer_journey_end(journey) &&
+            (consumer_journey_read(journey, first, &record, error) ||
+             consumer_generations_check(joiner->generations, record.columns, error))) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 struct consumer_joiner *
 consumer_joiner_restore(const struct consumer_lane_config *config, const struct consumer_funnel *funnel,
                         struct consumer_pool *pool, struct consumer_lane_counters *counters, uint32_t ranks,

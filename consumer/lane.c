@@ -472,6 +472,11 @@ uint32_t consumer_lane_generations(const struct consumer_lane *lane)
     return consumer_joiner_generations(lane->joiner);
 }
 
+int consumer_lane_check_columns(struct consumer_lane *lane, struct base_error *error)
+{
+    return consumer_joiner_check_columns(lane->joiner, error);
+}
+
 void consumer_lane_place(struct consumer_lane *lane, uint32_t rank, int64_t watermark, int64_t next_offset)
 {
     assert(rank < lane->ranks && next_offset >= 0);

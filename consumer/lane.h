@@ -131,6 +131,9 @@ struct consumer_lane *consumer_lane_restore(const struct consumer_lane_config *c
 // The generations that its logs hold, a bit each. Before the first run they have to be settled
 // (consumer_generations_settle).
 uint32_t consumer_lane_generations(const struct consumer_lane *lane);
+// Of a lane with generations whose saved state named none: have its records the present columns? Errors:
+// BASE_ECONFLICT (others), BASE_EIO.
+int consumer_lane_check_columns(struct consumer_lane *lane, struct base_error *error);
 // Where a partition of a restored lane stands: its watermark as it was before the record at `next_offset`,
 // the least that may come.
 void consumer_lane_place(struct consumer_lane *lane, uint32_t rank, int64_t watermark, int64_t next_offset);
