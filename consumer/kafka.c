@@ -34,6 +34,7 @@ enum {
     SERVE_MS = 100,            // between two looks at librdkafka's callbacks
     PARTITIONS_MS = 10000,     // between two looks at the number of partitions
     WATCH_TIMEOUT_MS = 1000,   // of such a question
+    WATCH_UNANSWERED = 3,      // questions in a row without an answer: the broker is away
     BOUNDS_TIMEOUT_MS = 3000,  // of the question where a log begins and ends, before an error is told
     TIMEOUT_DEFAULT_MS = 30000 // where the configuration says 0
 };
@@ -63,6 +64,7 @@ struct kafka {
 
     pthread_t thread;
     bool running;
+    uint32_t unanswered;   // questions, since the last answer; the watching thread's
     pthread_mutex_t mutex; // guards what follows
     pthread_cond_t stopped;
     bool stop;
@@ -113,11 +115,16 @@ static void kafka_watch_ends(struct kafka *kafka, int64_t *high)
     struct consumer_kafka_config names = kafka_names(kafka);
     struct base_error error;
     int64_t asked_ns = base_clock_monotonic_ns(&base_clock_system);
-    // A failure needs no word: the answer that we have grows old.
+    // The answer that we have grows old. librdkafka itself does not tell of a broker that is frozen, nor
+    // always of one that is gone.
     if (consumer_kafka_handle_offsets(kafka->watcher, &kafka->watcher_ear, &names, kafka->source.lanes,
                                       CONSUMER_OFFSET_LATEST, WATCH_TIMEOUT_MS, high, &error)) {
+        if (++kafka->unanswered == WATCH_UNANSWERED && error.code == BASE_ENETWORK) {
+            consumer_kafka_trouble_pass(&kafka->trouble, &error);
+        }
         return;
     }
+    kafka->unanswered = 0;
     for (uint32_t i = 0; i < kafka->count; i++) {
         if (high[i] < kafka->high[i]) {
             kafka_went_back(kafka, i, high[i]);

@@ -395,6 +395,26 @@ Test(consumer_kafka, a_broker_that_goes_and_comes)
     cluster_end(&cluster);
 }
 
+// Its connection stands, so that librdkafka says nothing.
+Test(consumer_kafka, a_broker_that_does_not_answer_is_told)
+{
+    struct cluster cluster;
+    struct consumer_message message;
+    cluster_begin(&cluster, 1);
+    cluster_produce(&cluster, 0, 0, 20);
+    struct consumer_source *source = cluster_open(&cluster);
+    read_numbers(source, 0, 0, 20);
+    rd_kafka_mock_broker_set_rtt(cluster.mock, 1, 2 * PATIENCE_MS);
+    int status = 0;
+    for (int64_t end = now_ms() + PATIENCE_MS; status == 0 && now_ms() < end;) {
+        status = source->operations->poll(source, 0, 0, 20, &message, 1, &error);
+    }
+    cr_assert_eq(status, -1, "it is told");
+    cr_assert(error.retriable && error.code == BASE_ENETWORK, "%s", error.text);
+    source->operations->close(source);
+    cluster_end(&cluster);
+}
+
 Test(consumer_kafka, fetch_errors_that_heal)
 {
     struct cluster cluster;
