@@ -7,9 +7,9 @@
 //                                  (u64), last seen (i64), count (u64); then checksum (u32)
 //   'd' tensor(u32) piece(u32)     CUT_PIECE floats of a tensor, or what is left of it; checksum (u32)
 //   'o' tensor(u32) piece(u32)     as 'd', of the tensor's optimiser state; of tensors that have some
-//   'x'                            a section "FRSHSHAP" (growth.h): what feeds the network, in the order of x,
-//        and what it learns. u32 parts; a part: u8 numeric, u32 width, name (span); u32 tasks; their names
-//        (spans). Cuts of earlier programs lack it: their model cannot grow
+//   'x'                            a section "FRSHSHAP" (growth.h): what the model reads, in the order of x,
+//        and what it learns. u32 parts; a part: u8 growth_kind, u32 width, name (span); u32 tasks; their
+//        names (spans). Cuts of earlier programs lack it: their model cannot grow
 //   'm'                            a section "FRSHMODL" (base/section.h):
 //        u64 examples, i64 largest event time seen, u64 refused keys
 //        u32 slots; a slot: name (span), u32 dimension, u32 bytes of optimiser state a row, i64 expiry,

@@ -56,8 +56,7 @@ struct trainer_cut {
     // Their optimisers, if one is not plain SGD:
     struct trainer_update_figures update;
     uint32_t version; // of the section
-    uint32_t
-        learned; // the network's tensors, the slots' rows, the tensor beside if it has state; 0: stateless
+    uint32_t learned; // tensors of the network, slots' rows, log variances if they have state; 0: stateless
     struct trainer_optimiser_config *optimiser; // [learned]
     size_t *state_floats;                       // [learned]
     float *state;                               // [state_size], of all tensors, one after the other
