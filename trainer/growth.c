@@ -86,7 +86,7 @@ int growth_shape_parse(struct base_span bytes, struct growth_shape *shape, const
     return base_section_close(&reader, what, error);
 }
 
-static int span_print(struct base_span span)
+int growth_shown(struct base_span span)
 {
     return (int)(span.size < TRAINER_TENSOR_NAME_MAX ? span.size : TRAINER_TENSOR_NAME_MAX);
 }
@@ -130,13 +130,13 @@ static int plan_rows(const struct growth_shape *saved, const struct growth_shape
                                   "%s %.*s fed the %s when the cut was made and does not now: inputs can "
                                   "be added, not removed or renamed; put it back",
                                   part->kind == GROWTH_NUMERIC ? "numeric input" : "slot",
-                                  span_print(part->name), (const char *)part->name.data,
+                                  growth_shown(part->name), (const char *)part->name.data,
                                   part->kind == GROWTH_POSITION ? "click logit alone" : "network");
         }
         if (now->part[j].width != part->width) {
             return base_error_set(
                 error, BASE_ECONFLICT, "%.*s has dimension %u and had %u when the cut was made",
-                span_print(part->name), (const char *)part->name.data, now->part[j].width, part->width);
+                growth_shown(part->name), (const char *)part->name.data, now->part[j].width, part->width);
         }
         for (uint32_t c = 0; c < part->width; c++) {
             growth->row[row++] = place + c;
@@ -154,8 +154,8 @@ static int plan_tasks(const struct growth_shape *saved, const struct growth_shap
                 error, BASE_ECONFLICT,
                 "task %u was %.*s when the cut was made and is %.*s: tasks can be added behind "
                 "the others, not removed, renamed or put elsewhere",
-                k, span_print(saved->task[k]), (const char *)saved->task[k].data,
-                k < now->tasks ? span_print(now->task[k]) : 4,
+                k, growth_shown(saved->task[k]), (const char *)saved->task[k].data,
+                k < now->tasks ? growth_shown(now->task[k]) : 4,
                 k < now->tasks ? (const char *)now->task[k].data : "none");
         }
     }
@@ -320,7 +320,7 @@ int growth_check(const struct trainer_model *model, const struct growth *growth,
     const char *now = model->tensors[growth->tensor[t].number].name;
     if (!base_span_equal(name, base_span_string(now))) {
         return base_error_set(error, BASE_ECONFLICT, "tensor %u is %s and was %.*s when the cut was made", t,
-                              now, span_print(name), (const char *)name.data);
+                              now, growth_shown(name), (const char *)name.data);
     }
     return check_shape(now, &growth->tensor[t], rows, columns, error);
 }
@@ -328,17 +328,18 @@ int growth_check(const struct trainer_model *model, const struct growth *growth,
 int growth_add(const struct trainer_model *model, struct growth *growth, struct base_span name, uint32_t rows,
                uint32_t columns, struct base_error *error)
 {
-    uint32_t to = 0;
+    uint32_t to = model->network->graph->tensors;
     while (to < model->cut_tensor_count &&
            !base_span_equal(name, base_span_string(model->tensors[to].name))) {
         to++;
     }
     if (to == model->cut_tensor_count) {
         return base_error_set(error, BASE_ECONFLICT,
-                              "the model has no tensor %.*s and had when the cut was made", span_print(name),
-                              (const char *)name.data);
+                              "the model has no tensor %.*s and had when the cut was made",
+                              growth_shown(name), (const char *)name.data);
     }
-    struct growth_tensor tensor = {.number = to, .rows = rows, .columns = model->tensors[to].columns};
+    struct growth_tensor tensor = {
+        .number = to, .rows = model->tensors[to].rows, .columns = model->tensors[to].columns};
     if (to >= model->tensor_count) { // log variances: one a task
         tensor.columns = growth->tasks;
         tensor.starts = true;

@@ -38,6 +38,8 @@ void growth_shape_of(const struct trainer_model_config *config, struct growth_sh
 void growth_shape_save(const struct growth_shape *shape, struct base_buffer *buffer);
 int growth_shape_parse(struct base_span bytes, struct growth_shape *shape, const char *what,
                        struct base_error *error);
+// How many bytes of a saved name an error shows.
+int growth_shown(struct base_span name);
 
 // A tensor as it was saved.
 struct growth_tensor {
@@ -66,7 +68,8 @@ void growth_clear(struct growth *growth);
 // The saved network's next tensor has this name and shape; else BASE_ECONFLICT with the first difference.
 int growth_check(const struct trainer_model *model, const struct growth *growth, uint32_t t,
                  struct base_span name, uint32_t rows, uint32_t columns, struct base_error *error);
-// A further saved tensor: one of the model's behind those of its network.
+// A further saved tensor: one of the model's behind those of its network. Errors: BASE_ECONFLICT: there is
+// none of this name and shape; BASE_EFORMAT: it comes twice, or behind one that no optimiser learns.
 int growth_add(const struct trainer_model *model, struct growth *growth, struct base_span name, uint32_t rows,
                uint32_t columns, struct base_error *error);
 

@@ -48,23 +48,14 @@ static struct table_slot *restore_slot(const struct restore *restore, uint32_t n
 
 // ---- the model's section ----
 
-static bool span_is(struct base_span span, const char *text)
-{
-    return span.data && span.size == strlen(text) && memcmp(span.data, text, span.size) == 0;
-}
-
-static int span_length(struct base_span span)
-{
-    return span.data ? (int)(span.size < TRAINER_TENSOR_NAME_MAX ? span.size : TRAINER_TENSOR_NAME_MAX) : 0;
-}
-
 // Which of the model's slots a saved one is.
 static int parse_slot_name(struct restore *restore, uint32_t number, struct base_span name,
                            struct base_error *error)
 {
     uint32_t slots = restore->table->slots, s = number;
     if (restore->told) {
-        for (s = 0; s < slots && !span_is(name, restore_slot_name(restore, s)); s++) {
+        for (s = 0; s < slots && !base_span_equal(name, base_span_string(restore_slot_name(restore, s)));
+             s++) {
         }
     }
     if (s >= slots) {
@@ -72,11 +63,11 @@ static int parse_slot_name(struct restore *restore, uint32_t number, struct base
             error, BASE_ECONFLICT,
             "the model has no slot %.*s and had when the cut was made: slots can be added, not "
             "removed or renamed; put it back, or begin in another state directory",
-            span_length(name), (const char *)name.data);
+            growth_shown(name), (const char *)name.data);
     }
-    if (!restore->told && !span_is(name, restore_slot_name(restore, s))) {
+    if (!restore->told && !base_span_equal(name, base_span_string(restore_slot_name(restore, s)))) {
         return base_error_set(error, BASE_ECONFLICT, "slot %u is %s and was %.*s when the cut was made%s", s,
-                              restore_slot_name(restore, s), span_length(name), (const char *)name.data,
+                              restore_slot_name(restore, s), growth_shown(name), (const char *)name.data,
                               GROWTH_HINT);
     }
     for (uint32_t other = 0; other < number; other++) {
@@ -405,6 +396,14 @@ static int restore_shape(struct restore *restore, struct base_error *error)
                                   error);
     }
     growth_shape_of(&restore->model->config, &restore->shape);
+    for (uint32_t i = 0; i < restore->shape.parts; i++) {
+        const struct growth_part *part = &restore->shape.part[i];
+        if (part->kind == GROWTH_POSITION) { // earlier programs knew none
+            return base_error_set(error, BASE_ECONFLICT,
+                                  "slot %.*s is a position and was none when the cut was made%s",
+                                  growth_shown(part->name), (const char *)part->name.data, GROWTH_HINT);
+        }
+    }
     return 0;
 }
 
@@ -665,7 +664,8 @@ static void restore_news(struct restore *restore)
         const char *name = config->features.numeric[i].name;
         bool known = false;
         for (uint32_t part = 0; part < shape->parts; part++) {
-            known |= shape->part[part].kind == GROWTH_NUMERIC && span_is(shape->part[part].name, name);
+            known |= shape->part[part].kind == GROWTH_NUMERIC &&
+                     base_span_equal(shape->part[part].name, base_span_string(name));
         }
         if (!known) {
             model->news[model->news_count++] = (struct trainer_news){TRAINER_NEWS_NUMERIC, name};

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "base/section.h"
 #include "trainer_cut_support.h"
 
 enum { COLUMNS = 6, BATCH = 8, STEPS = 10, BYTES = 512, PROBES = 40, KEYS = 4 };
@@ -538,5 +539,55 @@ Test(trainer_growth, a_damaged_list_is_refused)
         trainer_model_free(model);
         entry->value.data[i] ^= 4;
     }
+    map_free(&map);
+}
+
+// Bytes of the model's section behind a text in it, changed under a checksum that fits.
+static void patch_section(struct map *map, const char *text, size_t skip, const void *bytes, size_t size)
+{
+    struct base_buffer *value = &map_find(map, base_span_string("m"))->value;
+    uint8_t *at = memmem(value->data, value->size, text, strlen(text));
+    cr_assert_not_null(at, "%s", text);
+    memcpy(at + strlen(text) + skip, bytes, size);
+    size_t payload = 20; // magic, version, size
+    struct base_buffer sealed = {0};
+    size_t mark = base_section_begin(&sealed, "FRSHMODL", value->data[8]);
+    base_buffer_append(&sealed, value->data + payload, value->size - payload - 8);
+    base_section_end(&sealed, mark);
+    cr_assert_eq(sealed.size, value->size);
+    memcpy(value->data, sealed.data, sealed.size);
+    base_buffer_free(&sealed);
+}
+
+// A tensor that is none of the network's is held to the model's shape as well: it would be read beyond its
+// end.
+Test(trainer_growth, an_out_of_vocabulary_row_of_another_shape_is_refused)
+{
+    struct built from;
+    build(&from, small, TRAINER_BODY_PLE, 1);
+    struct map map = {0};
+    struct trainer_model *model = learn(&from, &map);
+    uint32_t count;
+    const struct trainer_tensor *tensors = trainer_model_tensors(model, &count);
+    const uint8_t two = 2;
+    patch_section(&map, tensors[count - 1].name, 0, &two, 1);
+    refuse(&from, &map, "1 x", "and was 2 x");
+    trainer_model_free(model);
+    map_free(&map);
+}
+
+// A cut that does not name its inputs is from before there were positions. With x as wide as it was, the
+// shapes of tensors do not tell that one left it.
+Test(trainer_growth, a_position_is_no_part_of_an_earlier_programs_cut)
+{
+    struct built from, to;
+    build(&from, small, TRAINER_BODY_PLE, 1);
+    build(&to, small, TRAINER_BODY_PLE, 1);
+    to.slot[1].position = true; // x: 24 and 20 numbers of slots, 32 wide
+    struct map map = {0};
+    trainer_model_free(learn(&from, &map));
+    refuse(&to, &map, "slot a fed the network when the cut was made", "");
+    map_remove(&map, base_span_string("x"));
+    refuse(&to, &map, "slot a is a position", "start once with the settings as they were");
     map_free(&map);
 }
