@@ -155,7 +155,13 @@ def features(path, client):
     check("a position is scored", reader.model.bias() == bias != 0)
     reader.model.rows[place].clear()
     check("then the absent one's", 0 != reader.model.bias() != bias)
+    cross = crosses[0]
+    derived = [slot for slot in slots if "cross" in slot or "role" in slot]
+    changes = [(cross, {"cross": places}) for places in ([0], [0, 0], [0, len(slots)], [0, cross], [0, place])]
+    changes += [(place, {"dimension": 8}), (place, {"serving": "1"}), (place, {"serving": "A" * 16})]
     for wrong in ({"slots": [*slots[:-1], dict(slots[-1], curve=1)]}, {"format": 1}, {"format": 3},
+                  {"slots": [slot for slot in slots if slot not in derived]},
+                  *({"slots": [*slots[:s], dict(slots[s], **change), *slots[s + 1:]]} for s, change in changes),
                   {"slots": [*slots[:-1], dict(slots[-1], role="x")]},
                   {"slots": [{key: slots[0][key] for key in ("name", "dimension", "pooling")}, *slots[1:]]}):
         try:

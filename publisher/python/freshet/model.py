@@ -1,6 +1,7 @@
 """A model as its descriptor says: rows by key, dense tensors, and the forward pass in numpy."""
 
 import itertools
+import re
 import struct
 
 import numpy
@@ -59,6 +60,25 @@ def task_outputs(task):
     return 1 + 2 * (task.get("loss") == "ziln") + ("branch" in task) + ("imputed" in task)
 
 
+def check_slots(slots, version):
+    """Raises FormatError if a slot is not as section 8 has it in a descriptor of that format."""
+    for slot in slots:
+        position = {"role", "serving"} if slot.get("role") == "position" else set()
+        if set(slot) - SLOT_FIELDS - position not in SLOT_SOURCES:
+            raise FormatError("a slot with unknown fields")
+        if position and ("cross" in slot or slot["dimension"] != 4
+                         or not re.fullmatch("[0-9a-f]{16}", slot.get("serving", "0" * 16))):
+            raise FormatError("a position that cannot be")
+        if "cross" in slot:
+            places = set(slot["cross"])
+            if not (2 <= len(slot["cross"]) <= 4 and len(places) == len(slot["cross"])
+                    and places <= set(range(len(slots)))
+                    and not any("cross" in slots[place] or "role" in slots[place] for place in places)):
+                raise FormatError("a cross of slots that cannot be")
+    if (version == 2) != any("cross" in slot or "role" in slot for slot in slots):
+        raise FormatError("a slot of another format")
+
+
 class Model:
     """rows[slot]: dict of key -> vector. dense: dict of name -> array [rows, columns]."""
 
@@ -67,11 +87,7 @@ class Model:
                 or descriptor["hashing"] != HASHING or set(descriptor["body"]) != BODY_FIELDS
                 or descriptor["body"]["kind"] not in BODIES):
             raise FormatError("a descriptor of unknown format, fields, hashing or body")
-        for slot in descriptor["slots"]:
-            position = {"role", "serving"} if slot.get("role") == "position" else set()
-            if (set(slot) - SLOT_FIELDS - position not in SLOT_SOURCES
-                    or (descriptor["format"] == 1 and ("cross" in slot or position))):
-                raise FormatError("a slot with unknown fields")
+        check_slots(descriptor["slots"], descriptor["format"])
         for task in descriptor["tasks"]:
             if not set(task) <= TASK_FIELDS or task.get("loss", "bce") not in LOSSES:
                 raise FormatError("a task with an unknown field or loss")
