@@ -471,15 +471,20 @@ static uint64_t setting(const char *name, uint64_t otherwise)
     return text && *text ? strtoull(text, NULL, 10) : otherwise;
 }
 
-Test(consumer_restart_property, what_was_handed_over_stays, .timeout = 36000)
+// A stream is lived through several times, so a tenth of the other properties' number.
+static uint64_t streams_wanted(void)
 {
 #ifdef FRESHET_SANITIZED
     uint64_t streams = setting("FRESHET_STREAMS", SANITIZED_STREAMS_DEFAULT) / 10;
 #else
     uint64_t streams = setting("FRESHET_STREAMS", STREAMS_DEFAULT) / 10;
 #endif
-    uint64_t first = setting("FRESHET_SEED", 1);
-    streams = streams ? streams : 1;
+    return streams ? streams : 1;
+}
+
+Test(consumer_restart_property, what_was_handed_over_stays, .timeout = 36000)
+{
+    uint64_t first = setting("FRESHET_SEED", 1), streams = streams_wanted();
     struct proof proof = {0};
     struct story *story = base_alloc(sizeof *story);
     for (uint64_t seed = first; seed < first + streams; seed++) {
@@ -510,13 +515,7 @@ Test(consumer_restart_property, what_was_handed_over_stays, .timeout = 36000)
 // The first of the lives with more columns and a further action says what all of them hand over.
 Test(consumer_restart_property, what_has_grown_goes_on_from_its_cut, .timeout = 36000)
 {
-#ifdef FRESHET_SANITIZED
-    uint64_t streams = setting("FRESHET_STREAMS", SANITIZED_STREAMS_DEFAULT) / 10;
-#else
-    uint64_t streams = setting("FRESHET_STREAMS", STREAMS_DEFAULT) / 10;
-#endif
-    uint64_t first = setting("FRESHET_SEED", 1);
-    streams = streams ? streams : 1;
+    uint64_t first = setting("FRESHET_SEED", 1), streams = streams_wanted();
     struct proof proof = {0};
     struct story *story = base_alloc(sizeof *story);
     for (uint64_t seed = first; seed < first + streams; seed++) {

@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "daemon/pipeline.h"
+#include "daemon_machine.h"
 #include "daemon_pipeline_world.h"
 #include "publisher/keys.h"
 #include "publisher/manifest.h"
@@ -16,67 +17,7 @@
 #include "publisher/redis.h"
 #include "support_redis.h"
 
-enum { IMPRESSIONS = 12000, STEP_MS = 20, STEPS_MAX = 100000 };
-
-struct machine {
-    int64_t now_ms;
-    struct base_clock clock;
-    struct daemon_store *store;
-    struct daemon_pipeline_options options;
-};
-
-static int64_t machine_monotonic_ns(void *context)
-{
-    return ((struct machine *)context)->now_ms * 1000000;
-}
-
-static int64_t machine_wall_ms(void *context)
-{
-    return ((struct machine *)context)->now_ms;
-}
-
-static void machine_open(struct machine *machine)
-{
-    *machine = (struct machine){.now_ms = 1000};
-    machine->clock = (struct base_clock){machine_monotonic_ns, machine_wall_ms, machine};
-    machine->store = daemon_store_memory_new();
-    machine->options = (struct daemon_pipeline_options){
-        .durable = true,
-        .bounded = true,
-        .finish = true,
-        .fetch = 64,
-        .parts = {.store = machine->store, .clock = &machine->clock},
-    };
-}
-
-static struct daemon_pipeline *machine_start(struct machine *machine, const struct world *world)
-{
-    struct base_error error = {0};
-    struct daemon_pipeline *pipeline = daemon_pipeline_new(world->config, &machine->options, &error);
-    cr_assert(pipeline, "%s", error.text);
-    return pipeline;
-}
-
-// Up to `steps` steps. True: it has ended.
-static bool machine_step(struct machine *machine, struct daemon_pipeline *pipeline, int steps)
-{
-    for (int i = 0; i < steps; i++) {
-        machine->now_ms += STEP_MS;
-        if (!daemon_pipeline_step(pipeline)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static void machine_finish(struct machine *machine, struct daemon_pipeline *pipeline,
-                           struct daemon_pipeline_state *state)
-{
-    struct base_error error = {0};
-    cr_assert(machine_step(machine, pipeline, STEPS_MAX));
-    cr_assert_eq(daemon_pipeline_join(pipeline, &error), 0, "%s", error.text);
-    daemon_pipeline_state(pipeline, state);
-}
+enum { IMPRESSIONS = 12000 };
 
 // What an undisturbed replay comes to.
 static uint64_t world_weights(const struct world *world, struct daemon_pipeline_state *state)
@@ -101,13 +42,13 @@ static uint64_t killed_anywhere(const char *model)
     world_open(&world, IMPRESSIONS, "/nowhere/redis.sock");
     struct daemon_pipeline_state expected, state;
     uint64_t hash = world_weights(&world, &expected);
-    world.config->cuts.interval = STEP_MS;
+    world.config->cuts.interval = MACHINE_STEP_MS;
     world.config->cuts.share = 1;
     struct machine machine;
     machine_open(&machine);
     uint64_t went_on = 0, lives = 1;
     for (uint64_t draw = 0;; draw++) {
-        struct daemon_pipeline *pipeline = machine_start(&machine, &world);
+        struct daemon_pipeline *pipeline = machine_start(&machine, world.config);
         struct daemon_pipeline_beginning beginning;
         daemon_pipeline_beginning(pipeline, &beginning);
         went_on += beginning.cut > 0;
@@ -177,15 +118,15 @@ Test(daemon_durable, the_journal_is_shortened_behind_the_cuts)
     machine_open(&machine);
     machine.options.parts.journal_bytes = 1; // a file a tick with decisions
     world.config->cuts.interval = INT32_MAX;
-    struct daemon_pipeline *pipeline = machine_start(&machine, &world);
+    struct daemon_pipeline *pipeline = machine_start(&machine, world.config);
     cr_assert(!machine_step(&machine, pipeline, 40));
     int without = journal_files(&world);
     cr_assert_gt(without, 5, "%d files", without);
     daemon_pipeline_free(pipeline); // no cut was made: all of it is needed
 
-    world.config->cuts.interval = STEP_MS;
+    world.config->cuts.interval = MACHINE_STEP_MS;
     world.config->cuts.share = 1;
-    pipeline = machine_start(&machine, &world);
+    pipeline = machine_start(&machine, world.config);
     cr_assert(!machine_step(&machine, pipeline, 60));
     daemon_pipeline_state(pipeline, &state);
     cr_assert_gt(state.cutter.cuts, 2);
@@ -193,7 +134,7 @@ Test(daemon_durable, the_journal_is_shortened_behind_the_cuts)
     cr_assert_lt(behind, without, "%d files, then %d", without, behind);
     daemon_pipeline_free(pipeline);
 
-    pipeline = machine_start(&machine, &world);
+    pipeline = machine_start(&machine, world.config);
     machine_finish(&machine, pipeline, &state);
     cr_assert_eq(daemon_pipeline_hash(pipeline), hash);
     daemon_pipeline_free(pipeline);
@@ -205,11 +146,11 @@ Test(daemon_durable, cuts_come_after_their_interval)
 {
     struct world world = {0};
     world_open(&world, IMPRESSIONS, "/nowhere/redis.sock");
-    world.config->cuts.interval = 10 * STEP_MS;
+    world.config->cuts.interval = 10 * MACHINE_STEP_MS;
     world.config->cuts.share = 1;
     struct machine machine;
     machine_open(&machine);
-    struct daemon_pipeline *pipeline = machine_start(&machine, &world);
+    struct daemon_pipeline *pipeline = machine_start(&machine, world.config);
     struct daemon_pipeline_state state;
     cr_assert(!machine_step(&machine, pipeline, 9));
     daemon_pipeline_state(pipeline, &state);
@@ -235,13 +176,13 @@ Test(daemon_durable, a_cut_that_cannot_be_written_ends_the_process)
 {
     struct world world = {0};
     world_open(&world, IMPRESSIONS, "/nowhere/redis.sock");
-    world.config->cuts.interval = STEP_MS;
+    world.config->cuts.interval = MACHINE_STEP_MS;
     struct machine machine;
     machine_open(&machine);
     daemon_store_memory_fail(machine.store, refuse, NULL);
-    struct daemon_pipeline *pipeline = machine_start(&machine, &world);
+    struct daemon_pipeline *pipeline = machine_start(&machine, world.config);
     struct base_error error = {0};
-    cr_assert(machine_step(&machine, pipeline, STEPS_MAX));
+    cr_assert(machine_step(&machine, pipeline, MACHINE_STEPS_MAX));
     cr_assert_eq(daemon_pipeline_join(pipeline, &error), -1);
     cr_assert_eq(error.code, BASE_EIO);
     cr_assert(error.fatal && strstr(error.text, "the disk of the test is full"), "%s", error.text);
@@ -249,7 +190,7 @@ Test(daemon_durable, a_cut_that_cannot_be_written_ends_the_process)
 
     // Nothing of it was made: the next process begins afresh.
     daemon_store_memory_fail(machine.store, NULL, NULL);
-    pipeline = machine_start(&machine, &world);
+    pipeline = machine_start(&machine, world.config);
     struct daemon_pipeline_beginning beginning;
     daemon_pipeline_beginning(pipeline, &beginning);
     cr_assert_eq(beginning.cut, 0);
@@ -278,9 +219,9 @@ Test(daemon_durable, a_learner_that_fails_leaves_no_cut_to_wait_for, .timeout = 
 // Runs until some cuts are made.
 static void machine_make_cuts(struct machine *machine, struct world *world)
 {
-    world->config->cuts.interval = STEP_MS;
+    world->config->cuts.interval = MACHINE_STEP_MS;
     world->config->cuts.share = 1;
-    struct daemon_pipeline *pipeline = machine_start(machine, world);
+    struct daemon_pipeline *pipeline = machine_start(machine, world->config);
     cr_assert(!machine_step(machine, pipeline, 25));
     struct daemon_pipeline_state state;
     daemon_pipeline_state(pipeline, &state);
@@ -305,7 +246,7 @@ Test(daemon_durable, other_settings_and_other_arithmetic_are_told)
     daemon_store_batch_free(batch);
 
     world.config->hash++;
-    struct daemon_pipeline *pipeline = machine_start(&machine, &world);
+    struct daemon_pipeline *pipeline = machine_start(&machine, world.config);
     struct daemon_pipeline_beginning beginning;
     daemon_pipeline_beginning(pipeline, &beginning);
     cr_assert(beginning.cut > 0 && beginning.new_era && beginning.new_config);
@@ -384,7 +325,7 @@ static uint64_t reader_hash(const char *socket)
 static struct publisher_manifest *machine_live(struct machine *machine, struct world *world, int steps,
                                                const char *socket)
 {
-    struct daemon_pipeline *pipeline = machine_start(machine, world);
+    struct daemon_pipeline *pipeline = machine_start(machine, world->config);
     cr_assert(!machine_step(machine, pipeline, steps));
     struct daemon_pipeline_state state;
     daemon_pipeline_state(pipeline, &state);
@@ -398,9 +339,9 @@ Test(daemon_durable, after_a_crash_publication_goes_on_with_deltas)
     const char *socket = support_redis_socket(redis);
     struct world world = {0};
     world_open(&world, 4 * IMPRESSIONS, socket);
-    world.config->publish.interval = STEP_MS;
+    world.config->publish.interval = MACHINE_STEP_MS;
     world.config->publish.base_ratio = 100;
-    world.config->cuts.interval = 4 * STEP_MS;
+    world.config->cuts.interval = 4 * MACHINE_STEP_MS;
     world.config->cuts.share = 1;
     struct machine machine;
     machine_open(&machine);
@@ -413,7 +354,7 @@ Test(daemon_durable, after_a_crash_publication_goes_on_with_deltas)
     cr_assert(first && first->tick > record.tick, "head is ahead of the cut: %lld, %lld",
               (long long)first->tick, (long long)record.tick);
 
-    struct daemon_pipeline *pipeline = machine_start(&machine, &world);
+    struct daemon_pipeline *pipeline = machine_start(&machine, world.config);
     struct daemon_pipeline_state state;
     machine_finish(&machine, pipeline, &state);
     struct publisher_manifest *last = head_manifest(socket);

@@ -297,11 +297,31 @@ static void expect_refused(const char *text, size_t size, const char *said)
     cr_assert_not_null(strstr(error.text, said), "%s: %s", said, error.text);
 }
 
+// A change of the descriptor's text, and a word of what is then said.
+struct edit {
+    const char *from, *to, *said;
+};
+
+static void expect_edits_refused(const struct edit *edits, size_t count)
+{
+    char *text = rich_text();
+    size_t room = 2 * strlen(text);
+    char *edited = base_alloc(room);
+    for (size_t i = 0; i < count; i++) {
+        // "}]}" is the end; other texts are taken where they stand first.
+        bool end = strcmp(edits[i].from, "}]}") == 0;
+        char *at = end ? text + strlen(text) - 3 : strstr(text, edits[i].from);
+        cr_assert_not_null(at, "%s", edits[i].from);
+        snprintf(edited, room, "%.*s%s%s", (int)(at - text), text, edits[i].to, at + strlen(edits[i].from));
+        expect_refused(edited, strlen(edited), edits[i].said);
+    }
+    free(edited);
+    free(text);
+}
+
 Test(trainer_descriptor, refuses_what_it_does_not_know)
 {
-    static const struct {
-        const char *from, *to, *said;
-    } edits[] = {
+    static const struct edit edits[] = {
         {"\"format\":1", "\"format\":2", "format"},
         {"\"format\":1,", "", "no format"},
         {"{\"body\"", "{\"aaa\":1,\"body\"", "aaa"},
@@ -329,6 +349,38 @@ Test(trainer_descriptor, refuses_what_it_does_not_know)
         {"\"widths\":[32,16]", "\"widths\":\"32\"", "widths"},
         {"\"shared\":1", "\"shared\":33", "shared"},
         {"\"tower_widths\":[16]", "\"tower_widths\":[16.5]", "tower_widths"},
+        {"\"deviation\":2.0", "\"deviation\":0.0", "deviation"},
+        {"\"deviation\":2.0", "\"deviation\":null", "deviation"},
+        {"\"log1p\":false", "\"log1p\":0", "log1p"},
+        {"\"column\":1", "\"column\":2", "column"},
+        {"\"column\":1", "\"column\":-1", "column"},
+        {"\"name\":\"favourite\",\"parent\":0", "\"name\":\"favourite\",\"parent\":2", "parent"},
+        {"\"name\":\"favourite\",\"parent\":0,\"stage\":false", "\"name\":\"favourite\",\"stage\":7",
+         "parent"},
+        {"\"name\":\"favourite\",\"parent\":0,\"stage\":false",
+         "\"name\":\"favourite\",\"parent\":0,\"stage\":7", "stage"},
+        {"{\"name\":\"click\",\"stage\":true}", "{\"name\":\"click\",\"parent\":0,\"stage\":false}",
+         "stages"},
+        {"{\"name\":\"user\",\"path\":\"user.id\"}", "{\"name\":\"user\"}", "path"},
+        {"{\"name\":\"user\",\"path\":\"user.id\"}", "[]", "columns"},
+        {"\"columns\":{\"categorical\"", "\"columns\":{\"bytes\":[],\"categorical\"", "bytes"},
+        {"\"tasks\":[",
+         "\"tasks\":[{\"name\":\"a\",\"stage\":true},{\"name\":\"a\",\"stage\":true},"
+         "{\"name\":\"a\",\"stage\":true},{\"name\":\"a\",\"stage\":true},{\"name\":\"a\",\"stage\":true},"
+         "{\"name\":\"a\",\"stage\":true},",
+         "tasks"},
+        {"\"name\":\"oov.rare\",\"rows\":1", "\"name\":\"oov.rare\",\"rows\":2", "tensors"},
+        {",\"format\"", ", \"format\"", "canonical"},
+        {"{\"body\"", "{\"format\":1,\"body\"", "duplicate"},
+        {"}]}", "}]} ", "canonical"},
+        {"}]}", "}]}x", "byte"},
+    };
+    expect_edits_refused(edits, sizeof edits / sizeof *edits);
+}
+
+Test(trainer_descriptor, refuses_slots_that_cannot_be)
+{
+    static const struct edit edits[] = {
         {"\"pooling\":\"mean\"", "\"pooling\":\"max\"", "pooling"},
         {"\"pooling\":\"mean\"", "\"pooling\":3", "pooling"},
         {"\"categorical\":1,", "\"categorical\":3,", "items"},
@@ -364,49 +416,18 @@ Test(trainer_descriptor, refuses_what_it_does_not_know)
         {"\"boundaries\":[-1e300,", "\"boundaries\":[\"x\",", "boundaries"},
         {"-0.1,0.0,", "-0.1,0,", "boundaries"},
         {"-0.1,0.0,", "-0.1,0.00,", "canonical"},
-        {"\"deviation\":2.0", "\"deviation\":0.0", "deviation"},
-        {"\"deviation\":2.0", "\"deviation\":null", "deviation"},
-        {"\"log1p\":false", "\"log1p\":0", "log1p"},
-        {"\"column\":1", "\"column\":2", "column"},
-        {"\"column\":1", "\"column\":-1", "column"},
-        {"\"name\":\"favourite\",\"parent\":0", "\"name\":\"favourite\",\"parent\":2", "parent"},
-        {"\"name\":\"favourite\",\"parent\":0,\"stage\":false", "\"name\":\"favourite\",\"stage\":7",
-         "parent"},
-        {"\"name\":\"favourite\",\"parent\":0,\"stage\":false",
-         "\"name\":\"favourite\",\"parent\":0,\"stage\":7", "stage"},
-        {"{\"name\":\"click\",\"stage\":true}", "{\"name\":\"click\",\"parent\":0,\"stage\":false}",
-         "stages"},
-        {"{\"name\":\"user\",\"path\":\"user.id\"}", "{\"name\":\"user\"}", "path"},
-        {"{\"name\":\"user\",\"path\":\"user.id\"}", "[]", "columns"},
-        {"\"columns\":{\"categorical\"", "\"columns\":{\"bytes\":[],\"categorical\"", "bytes"},
-        {"\"tasks\":[",
-         "\"tasks\":[{\"name\":\"a\",\"stage\":true},{\"name\":\"a\",\"stage\":true},"
-         "{\"name\":\"a\",\"stage\":true},{\"name\":\"a\",\"stage\":true},{\"name\":\"a\",\"stage\":true},"
-         "{\"name\":\"a\",\"stage\":true},",
-         "tasks"},
-        {"\"name\":\"oov.rare\",\"rows\":1", "\"name\":\"oov.rare\",\"rows\":2", "tensors"},
-        {",\"format\"", ", \"format\"", "canonical"},
-        {"{\"body\"", "{\"format\":1,\"body\"", "duplicate"},
-        {"}]}", "}]} ", "canonical"},
-        {"}]}", "}]}x", "byte"},
     };
+    expect_edits_refused(edits, sizeof edits / sizeof *edits);
+}
+
+Test(trainer_descriptor, refuses_what_is_cut_off)
+{
     char *text = rich_text();
-    size_t room = 2 * strlen(text);
-    char *edited = base_alloc(room);
-    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
-        // "}]}" is the end; other texts are taken where they stand first.
-        bool end = strcmp(edits[i].from, "}]}") == 0;
-        char *at = end ? text + strlen(text) - 3 : strstr(text, edits[i].from);
-        cr_assert_not_null(at, "%s", edits[i].from);
-        snprintf(edited, room, "%.*s%s%s", (int)(at - text), text, edits[i].to, at + strlen(edits[i].from));
-        expect_refused(edited, strlen(edited), edits[i].said);
-    }
     for (size_t size = 0; size < strlen(text); size += 7) {
         expect_refused(text, size, "descriptor");
     }
     expect_refused("[]", 2, "format");
     expect_refused("{}", 2, "format");
-    free(edited);
     free(text);
 }
 
